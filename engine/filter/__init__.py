@@ -1,0 +1,1 @@
+"""Payload filters: the expression tree, its parser, and its evaluation to bitmaps of rows."""

@@ -1,0 +1,1 @@
+"""Index protocol, registry and specification; the builders themselves live in `nearfield.index_builders`."""

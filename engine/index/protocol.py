@@ -1,0 +1,114 @@
+"""What an index builder and a built index promise. `tests/conformance` holds every kind to it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint8]
+"""Stored vectors [n, d], C-contiguous, possibly a read-only memory map."""
+
+Progress = Callable[[float], None]
+"""Called now and then with the share done, 0..1, from any thread."""
+
+
+class Cancel(Protocol):
+    """Polled during long work; the work raises `Cancelled` soon after it turns true."""
+
+    def is_set(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Nearest rows of a batch of queries, nearest first, ties by row.
+
+    Args:
+        rows: int64 [nq, k], positions in the indexed array; -1 pads.
+        distances: float32 [nq, k], smaller is nearer (l2: squared Euclidean; ip: negative inner product; cosine: 1 - cosine;
+            l1: sum of absolute differences); +inf pads.
+    """
+
+    rows: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """Resources of one build.
+
+    Args:
+        threads: worker threads to use.
+        seed: same seed and input, same bytes.
+        training_queries: float32 [m, d] sample of real queries, or None.
+    """
+
+    threads: int = 1
+    seed: int = 0
+    training_queries: NDArray[np.float32] | None = None
+    progress: Progress | None = None
+    cancel: Cancel | None = None
+
+
+class VectorIndex(Protocol):
+    """An immutable built index; any number of threads may search it at once."""
+
+    kind: str
+    metric: str
+    count: int
+    dimensions: int
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, params: Mapping[str, Any], allow: NDArray[np.uint64] | None = None
+    ) -> Hits:
+        """The k nearest allowed rows of each query.
+
+        Args:
+            queries: float32 [nq, d]; for cosine of any length (zero vectors score 0, that is distance 1).
+            params: search knobs of this kind (`ef`, `nprobe`); others are ignored. `threads` is understood by all.
+            allow: uint64 [ceil(count / 64)] bitmap, bit i of word i // 64 allows row i; None allows all.
+                Whenever k or more rows are allowed, k come back; otherwise all allowed rows do.
+        """
+        ...
+
+    def save(self, directory: Path) -> list[Path]:
+        """Write the index's own files (not the rows it was built on) into an existing directory; returns them."""
+        ...
+
+    def resident_bytes(self) -> int:
+        """Bytes of memory the index holds beside the rows it was given."""
+        ...
+
+
+class IndexBuilder(Protocol):
+    """One kind of index: parses its parameters, builds and opens."""
+
+    kind: str
+    format_version: int
+    metrics: frozenset[str]
+
+    def parse_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Defaults filled in, types and ranges checked.
+
+        Raises:
+            InvalidRequest: an unknown name or a value out of range; says what is allowed.
+        """
+        ...
+
+    def estimate_bytes(self, count: int, dimensions: int, params: Mapping[str, Any]) -> int:
+        """Expected `resident_bytes` of the built index; within 25 % for 10,000 rows and more."""
+        ...
+
+    def build(self, rows: Rows, metric: str, params: Mapping[str, Any], context: BuildContext) -> VectorIndex:
+        """Build over rows [n, d]; the index may keep a reference to them."""
+        ...
+
+    def open(self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any]) -> VectorIndex:
+        """Open what `save` wrote, over the same rows.
+
+        Raises:
+            Corrupted: the files do not belong to these rows or are damaged.
+        """
+        ...

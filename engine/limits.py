@@ -1,0 +1,33 @@
+"""Every limit of the engine, named with its unit. The server's own limits are in `server/settings.py`."""
+
+from typing import Final
+
+COLLECTION_NAME_CHARS_MAX: Final = 255
+VECTOR_NAME_CHARS_MAX: Final = 255
+VECTORS_PER_POINT_MAX: Final = 64
+VECTOR_DIMENSIONS_MAX: Final = 65_536
+POINT_ID_MAX: Final = 2**64 - 1
+
+BATCH_POINTS_MAX: Final = 100_000
+PAYLOAD_BYTES_MAX: Final = 4 * 2**20
+PAYLOAD_DEPTH_MAX: Final = 64
+
+SEARCH_LIMIT_MAX: Final = 100_000
+SEARCH_BATCH_MAX: Final = 1_024
+SCROLL_LIMIT_MAX: Final = 100_000
+FILTER_CONDITIONS_MAX: Final = 4_096
+FILTER_DEPTH_MAX: Final = 32
+
+WAITING_WRITES_MAX: Final = 1_024
+GROUP_COMMIT_POINTS_MAX: Final = 20_000
+
+GROWING_BYTES_SEAL: Final = 32 * 2**20
+"""Raw vector bytes in the growing segment at which it is sealed."""
+SEALED_ROWS_MAX: Final = 5_000_000
+"""Rows beyond which merging stops making a segment larger."""
+INDEX_ROWS_MIN: Final = 10_000
+"""Sealed segments with fewer rows are scanned: a scan that small is as fast and is exact."""
+DELETED_SHARE_VACUUM: Final = 0.2
+"""Share of dead rows in a sealed segment at which it is rewritten."""
+SEALED_SEGMENTS_TARGET: Final = 4
+"""Merging starts when a collection has more sealed segments than this."""

@@ -1,0 +1,157 @@
+"""What can be asked of a collection, and what comes back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine.filter.expression import Filter
+from nearfield.engine.point import PointId
+from nearfield.engine.schema import UNNAMED
+
+
+@dataclass(frozen=True)
+class PayloadSelector:
+    """Which part of a payload an answer carries.
+
+    Args:
+        enabled: False for no payload at all.
+        include: dotted keys to keep (None: everything).
+        exclude: dotted keys to drop.
+    """
+
+    enabled: bool = False
+    include: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class SearchParams:
+    """How to search one vector.
+
+    Args:
+        exact: scan every live row.
+        search: per index kind knobs, such as `{"ef": 128}` (hnsw) or `{"nprobe": 16}` (ivf); unknown names are ignored by a kind.
+    """
+
+    exact: bool = False
+    search: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """One nearest-neighbour question.
+
+    Args:
+        query: float32 [d], or the id of a stored point, whose own vector is used and which is left out of the answer.
+        using: name of the vector searched.
+        limit, offset: the answer is hits[offset : offset + limit].
+        filter: which points qualify; None for all.
+        score_threshold: drop hits whose score is worse (below for Cosine and Dot, above for Euclid and Manhattan).
+        with_payload: which payload keys come back.
+        with_vectors: True, False, or the names of the vectors to return.
+    """
+
+    query: NDArray[np.float32] | PointId
+    using: str = UNNAMED
+    limit: int = 10
+    offset: int = 0
+    filter: Filter | None = None
+    score_threshold: float | None = None
+    params: SearchParams = SearchParams()
+    with_payload: PayloadSelector = PayloadSelector()
+    with_vectors: bool | Sequence[str] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored point as answers show it.
+
+    Args:
+        payload: JSON object as UTF-8 bytes, already reduced by the selector; None when not asked for.
+        vectors: by name, float32 [d] (stored values, Cosine ones normalised); None when not asked for.
+        order_value: value the scroll was ordered by, if it was.
+    """
+
+    id: PointId
+    version: int
+    payload: bytes | None = None
+    vectors: dict[str, NDArray[np.float32]] | None = None
+    order_value: float | int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPoint:
+    """One hit: its record and its user-facing score."""
+
+    record: Record
+    score: float
+
+
+@dataclass(frozen=True)
+class OrderBy:
+    """Order of a scroll by a numeric or datetime payload key.
+
+    Args:
+        key: dotted payload key.
+        descending: largest first.
+        start_from: number or datetime string to begin at, inclusive.
+    """
+
+    key: str
+    descending: bool = False
+    start_from: float | int | str | None = None
+
+
+@dataclass(frozen=True)
+class ScrollRequest:
+    """A page of points by ascending id, or ordered by a payload key.
+
+    Args:
+        limit: page size.
+        offset: first id of the page (not with order_by).
+    """
+
+    limit: int = 10
+    offset: PointId | None = None
+    filter: Filter | None = None
+    order_by: OrderBy | None = None
+    with_payload: PayloadSelector = PayloadSelector(enabled=True)
+    with_vectors: bool | Sequence[str] = False
+
+
+@dataclass(frozen=True)
+class ScrollPage:
+    """Records, and the id the next page starts at (None at the end, and with order_by)."""
+
+    records: list[Record]
+    next_offset: PointId | None
+
+
+@dataclass(frozen=True)
+class PointSelector:
+    """The points an operation touches: by ids, or by filter; exactly one is given."""
+
+    ids: Sequence[PointId] | None = None
+    filter: Filter | None = None
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
+    """Counts and state of a collection.
+
+    Args:
+        status: `green` (settled), `yellow` (background work pending), `red` (refuses writes; see `error`).
+        indexed_vectors: vectors covered by a built index, over all vector names.
+        bytes: resident and on-disk bytes per component (`growing`, `vectors`, `indexes`, `field_indexes`, `sqlite`).
+    """
+
+    status: str
+    points: int
+    segments: int
+    indexed_vectors: int
+    error: str | None = None
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    payload_schema: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,105 @@
+"""What a collection is made of: its named vectors, how they compare, and how they are stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from nearfield.engine import limits
+from nearfield.engine.errors import Unprocessable
+
+UNNAMED = ""
+"""Name of the one vector of a collection that was created without vector names."""
+
+
+class Distance(StrEnum):
+    """How two vectors compare; the values are the wire format's words.
+
+    Cosine vectors are normalised when written (float datatypes), so they are stored and returned with unit length.
+    """
+
+    COSINE = "Cosine"
+    DOT = "Dot"
+    EUCLID = "Euclid"
+    MANHATTAN = "Manhattan"
+
+    @property
+    def metric(self) -> str:
+        """The internal metric, smaller-is-nearer: `cosine`, `ip`, `l2` (squared) or `l1`."""
+        return {"Cosine": "cosine", "Dot": "ip", "Euclid": "l2", "Manhattan": "l1"}[self.value]
+
+    @property
+    def larger_is_nearer(self) -> bool:
+        """Whether the user-facing score grows with similarity."""
+        return self in (Distance.COSINE, Distance.DOT)
+
+
+class Datatype(StrEnum):
+    """Storage type of one vector's coordinates; requests and answers are always numbers."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    UINT8 = "uint8"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy dtype of the stored rows."""
+        return np.dtype(self.value)
+
+
+class FieldType(StrEnum):
+    """Declared type of an indexed payload field."""
+
+    KEYWORD = "keyword"
+    INTEGER = "integer"
+    FLOAT = "float"
+    BOOL = "bool"
+    GEO = "geo"
+    DATETIME = "datetime"
+    TEXT = "text"
+    UUID = "uuid"
+
+
+@dataclass(frozen=True)
+class VectorSpec:
+    """One named vector of a collection.
+
+    Args:
+        size: number of dimensions.
+        distance: how vectors compare.
+        datatype: how coordinates are stored.
+        index: `{"kind": ..., "params": {...}}` of the index sealed segments get; kind `auto` lets the engine choose.
+        extras: fields of the wire format kept and echoed without effect on one node (`on_disk`, per-vector `hnsw_config`, ...).
+
+    Raises:
+        Unprocessable: size outside 1..VECTOR_DIMENSIONS_MAX.
+    """
+
+    size: int
+    distance: Distance
+    datatype: Datatype = Datatype.FLOAT32
+    index: Mapping[str, Any] = field(default_factory=lambda: {"kind": "auto", "params": {}})
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= limits.VECTOR_DIMENSIONS_MAX:
+            raise Unprocessable(
+                f"vector size must be between 1 and {limits.VECTOR_DIMENSIONS_MAX}, got {self.size}", "vectors.size"
+            )
+
+
+@dataclass(frozen=True)
+class CollectionSchema:
+    """Everything decided when a collection is created or updated; stored as canonical JSON.
+
+    Args:
+        vectors: by name; the key `""` (UNNAMED) alone for a collection without vector names; may be empty.
+        payload_fields: declared payload indexes, by dotted key, each with its params as given (`{"type": "keyword", ...}`).
+        settings: wire-format sections that are kept and echoed (`hnsw_config`, `optimizers_config`, `metadata`, ...).
+    """
+
+    vectors: Mapping[str, VectorSpec]
+    payload_fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
