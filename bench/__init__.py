@@ -1,0 +1,1 @@
+"""Benchmarks: data sets, peers, load generation and reports."""

@@ -1,0 +1,1 @@
+"""Nearfield engine: storage, filters, search and the native core, usable without a server."""
