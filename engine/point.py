@@ -14,7 +14,7 @@ PointId = int | UUID
 """A 64-bit unsigned integer or a UUID. Integers order before UUIDs."""
 
 StoredId = int | bytes
-"""How SQLite holds a PointId: `id - 2**63` for integers, 16 big-endian bytes for UUIDs; both sort like the ids."""
+"""How SQLite holds a PointId: integers as `id - 2**63`, UUIDs as 16 bytes, big-endian; both sort like ids."""
 
 
 def parse_id(value: object, path: str = "id") -> PointId:
@@ -59,7 +59,8 @@ class VectorColumn:
 
     Args:
         values: float32 [m, d], C-contiguous, finite, as the client sent them (not yet normalised).
-        points: int64 [m], ascending positions in the batch that have this vector; None when all have it (m = number of points).
+        points: int64 [m], ascending positions in the batch that have this vector; None when all have it
+            (m = number of points).
     """
 
     values: NDArray[np.float32]

@@ -33,7 +33,8 @@ class SearchParams:
 
     Args:
         exact: scan every live row.
-        search: per index kind knobs, such as `{"ef": 128}` (hnsw) or `{"nprobe": 16}` (ivf); unknown names are ignored by a kind.
+        search: per index kind knobs, such as `{"ef": 128}` (hnsw) or `{"nprobe": 16}` (ivf); unknown names
+            are ignored by a kind.
     """
 
     exact: bool = False
@@ -45,11 +46,13 @@ class SearchRequest:
     """One nearest-neighbour question.
 
     Args:
-        query: float32 [d], or the id of a stored point, whose own vector is used and which is left out of the answer.
+        query: float32 [d], or the id of a stored point, whose own vector is used and which is left out of
+            the answer.
         using: name of the vector searched.
         limit, offset: the answer is hits[offset : offset + limit].
         filter: which points qualify; None for all.
-        score_threshold: drop hits whose score is worse (below for Cosine and Dot, above for Euclid and Manhattan).
+        score_threshold: drop hits whose score is worse (below for Cosine and Dot, above for Euclid and
+            Manhattan).
         with_payload: which payload keys come back.
         with_vectors: True, False, or the names of the vectors to return.
     """
@@ -145,7 +148,8 @@ class CollectionInfo:
     Args:
         status: `green` (settled), `yellow` (background work pending), `red` (refuses writes; see `error`).
         indexed_vectors: vectors covered by a built index, over all vector names.
-        bytes: resident and on-disk bytes per component (`growing`, `vectors`, `indexes`, `field_indexes`, `sqlite`).
+        bytes: resident and on-disk bytes per component (`growing`, `vectors`, `indexes`, `field_indexes`,
+            `sqlite`).
     """
 
     status: str

@@ -17,7 +17,8 @@ UNNAMED = ""
 class Distance(StrEnum):
     """How two vectors compare; the values are the wire format's words.
 
-    Cosine vectors are normalised when written (float datatypes), so they are stored and returned with unit length.
+    Cosine vectors are normalised when written (float datatypes), so they are stored and returned with unit
+    length.
     """
 
     COSINE = "Cosine"
@@ -70,8 +71,10 @@ class VectorSpec:
         size: number of dimensions.
         distance: how vectors compare.
         datatype: how coordinates are stored.
-        index: `{"kind": ..., "params": {...}}` of the index sealed segments get; kind `auto` lets the engine choose.
-        extras: fields of the wire format kept and echoed without effect on one node (`on_disk`, per-vector `hnsw_config`, ...).
+        index: `{"kind": ..., "params": {...}}` of the index sealed segments get; kind `auto` lets the
+            engine choose.
+        extras: fields of the wire format kept and echoed without effect on one node (`on_disk`, per-vector
+            `hnsw_config`, ...).
 
     Raises:
         Unprocessable: size outside 1..VECTOR_DIMENSIONS_MAX.
@@ -86,7 +89,8 @@ class VectorSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.size <= limits.VECTOR_DIMENSIONS_MAX:
             raise Unprocessable(
-                f"vector size must be between 1 and {limits.VECTOR_DIMENSIONS_MAX}, got {self.size}", "vectors.size"
+                f"vector size must be between 1 and {limits.VECTOR_DIMENSIONS_MAX}, got {self.size}",
+                "vectors.size",
             )
 
 
@@ -96,8 +100,10 @@ class CollectionSchema:
 
     Args:
         vectors: by name; the key `""` (UNNAMED) alone for a collection without vector names; may be empty.
-        payload_fields: declared payload indexes, by dotted key, each with its params as given (`{"type": "keyword", ...}`).
-        settings: wire-format sections that are kept and echoed (`hnsw_config`, `optimizers_config`, `metadata`, ...).
+        payload_fields: declared payload indexes, by dotted key, each with its params as given
+            (`{"type": "keyword", ...}`).
+        settings: wire-format sections that are kept and echoed (`hnsw_config`, `optimizers_config`,
+            `metadata`, ...).
     """
 
     vectors: Mapping[str, VectorSpec]

@@ -1,5 +1,8 @@
-"""The filter expression tree. Semantics are those of the wire format's documentation: a key may be a dotted path,
-`a[]` steps into every element of an array, a scalar condition on an array holds if it holds for any element."""
+"""The filter expression tree.
+
+Semantics are those of the wire format's documentation: a key may be a dotted path, `a[]` steps into every
+element of an array, a scalar condition on an array holds if it holds for any element.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +49,7 @@ class MatchText:
 
 @dataclass(frozen=True)
 class Range:
-    """The field is a number (or, with datetime bounds, a datetime) inside the bounds; a None bound is open."""
+    """The field is a number (with datetime bounds: a datetime) inside the bounds; a None bound is open."""
 
     key: str
     gt: float | datetime | None = None
@@ -103,7 +106,18 @@ class Nested:
 
 
 Condition = Union[
-    MatchValue, MatchAny, MatchExcept, MatchText, Range, ValuesCount, IsEmpty, IsNull, HasId, HasVector, Nested, "Filter"
+    MatchValue,
+    MatchAny,
+    MatchExcept,
+    MatchText,
+    Range,
+    ValuesCount,
+    IsEmpty,
+    IsNull,
+    HasId,
+    HasVector,
+    Nested,
+    "Filter",
 ]
 
 

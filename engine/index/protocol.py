@@ -27,8 +27,8 @@ class Hits:
 
     Args:
         rows: int64 [nq, k], positions in the indexed array; -1 pads.
-        distances: float32 [nq, k], smaller is nearer (l2: squared Euclidean; ip: negative inner product; cosine: 1 - cosine;
-            l1: sum of absolute differences); +inf pads.
+        distances: float32 [nq, k], smaller is nearer (l2: squared Euclidean; ip: negative inner product;
+            cosine: 1 - cosine; l1: sum of absolute differences); +inf pads.
     """
 
     rows: NDArray[np.int64]
@@ -61,20 +61,25 @@ class VectorIndex(Protocol):
     dimensions: int
 
     def search(
-        self, queries: NDArray[np.float32], k: int, params: Mapping[str, Any], allow: NDArray[np.uint64] | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        params: Mapping[str, Any],
+        allow: NDArray[np.uint64] | None = None,
     ) -> Hits:
         """The k nearest allowed rows of each query.
 
         Args:
             queries: float32 [nq, d]; for cosine of any length (zero vectors score 0, that is distance 1).
-            params: search knobs of this kind (`ef`, `nprobe`); others are ignored. `threads` is understood by all.
+            params: search knobs of this kind (`ef`, `nprobe`); others are ignored. `threads` is understood
+                by all.
             allow: uint64 [ceil(count / 64)] bitmap, bit i of word i // 64 allows row i; None allows all.
                 Whenever k or more rows are allowed, k come back; otherwise all allowed rows do.
         """
         ...
 
     def save(self, directory: Path) -> list[Path]:
-        """Write the index's own files (not the rows it was built on) into an existing directory; returns them."""
+        """Write its own files (not the rows it was built on) into a directory that exists; return them."""
         ...
 
     def resident_bytes(self) -> int:
