@@ -1,6 +1,11 @@
 #include <nanobind/nanobind.h>
 
+#include "bindings/register.h"
+#include "core/dispatch.h"
+
 NB_MODULE(_native, module) {
-    module.doc() = "Native core of Nearfield";
-    module.def("isa", [] { return "baseline"; }, "Name of the instruction-set tier in use.");
+    module.doc() = "Native core of Nearfield: SIMD kernels and the loops over rows. Releases the GIL while it works.";
+    nearfield::kernels();  // a bad NEARFIELD_ISA must fail the import, not the first search
+    nearfield::bindings::register_core(module);
+    nearfield::bindings::register_flat(module);
 }

@@ -1,0 +1,90 @@
+#include "bindings/array_view.h"
+
+#include <nanobind/stl/string.h>
+
+#include <string>
+
+namespace nb = nanobind;
+
+namespace nearfield::bindings {
+namespace {
+
+DType dtype_of(const char* format, Py_ssize_t item_bytes) {
+    if (format == nullptr) return item_bytes == 1 ? DType::u8 : DType::other;
+    if (*format == '@' || *format == '=' || *format == '<') ++format;
+    if (format[0] == '\0' || format[1] != '\0') return DType::other;
+    switch (format[0]) {
+        case 'f': return DType::f32;
+        case 'e': return DType::f16;
+        case 'B': return DType::u8;
+        case 'L':
+        case 'Q': return item_bytes == 8 ? DType::u64 : DType::other;
+        case 'l':
+        case 'q': return item_bytes == 8 ? DType::i64 : DType::other;
+        default: return DType::other;
+    }
+}
+
+// numpy's name of a one-letter buffer format; the format itself where there is none.
+std::string type_name(const char* format) {
+    const std::string letter = *format == '@' || *format == '=' || *format == '<' ? format + 1 : format;
+    if (letter == "f") return "float32";
+    if (letter == "e") return "float16";
+    if (letter == "d") return "float64";
+    if (letter == "?") return "bool";
+    if (letter == "B") return "uint8";
+    if (letter == "b") return "int8";
+    if (letter == "I" || letter == "i") return letter == "I" ? "uint32" : "int32";
+    if (letter == "L" || letter == "Q") return "uint64";
+    if (letter == "l" || letter == "q") return "int64";
+    return "items of buffer format '" + std::string(format) + "'";
+}
+
+}  // namespace
+
+ArrayView::ArrayView(nb::handle object, const char* name, bool writable) : name_(name) {
+    const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+    if (PyObject_GetBuffer(object.ptr(), &buffer_, flags) != 0) {
+        const nb::python_error cause;
+        const std::string wanted = writable ? "a writable C-contiguous array" : "a C-contiguous array";
+        const std::string type = nb::cast<std::string>(object.type().attr("__name__"));
+        const std::string reason = nb::cast<std::string>(nb::str(cause.value()));
+        throw nb::value_error((std::string(name) + ": expected " + wanted + ", got " + type + ": " + reason).c_str());
+    }
+    dtype_ = dtype_of(buffer_.format, buffer_.itemsize);
+}
+
+ArrayView::~ArrayView() { PyBuffer_Release(&buffer_); }
+
+std::string ArrayView::description() const {
+    std::string text = type_name(buffer_.format != nullptr ? buffer_.format : "B") + " [";
+    for (std::size_t axis = 0; axis < ndim(); ++axis) {
+        text += (axis > 0 ? ", " : "") + std::to_string(shape(axis));
+    }
+    return text + "]";
+}
+
+void ArrayView::reject(const std::string& expected) const {
+    throw nb::value_error((std::string(name_) + ": expected " + expected + ", got " + description()).c_str());
+}
+
+RowType row_type(const ArrayView& rows) {
+    if (rows.ndim() == 2 && rows.shape(1) > 0) {
+        if (rows.dtype() == DType::f32) return RowType::f32;
+        if (rows.dtype() == DType::f16) return RowType::f16;
+        if (rows.dtype() == DType::u8) return RowType::u8;
+    }
+    rows.reject("float32, float16 or uint8 [n, d] with d of at least 1");
+}
+
+nb::object empty_array(DType dtype, std::initializer_list<std::size_t> shape) {
+    // Looked up once and kept for the life of the process: this is on the path of every search.
+    static const nb::handle empty = nb::object(nb::module_::import_("numpy").attr("empty")).release();
+    static const nb::handle float32 = nb::module_::import_("numpy").attr("dtype")("float32").release();
+    static const nb::handle int64 = nb::module_::import_("numpy").attr("dtype")("int64").release();
+    const nb::handle wanted = dtype == DType::i64 ? int64 : float32;
+    if (shape.size() == 1) return empty(shape.begin()[0], wanted);
+    return empty(nb::make_tuple(shape.begin()[0], shape.begin()[1]), wanted);
+}
+
+}  // namespace nearfield::bindings

@@ -1,0 +1,119 @@
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "bindings/array_view.h"
+#include "bindings/register.h"
+#include "core/cancel_flag.h"
+#include "core/dispatch.h"
+#include "core/normalize.h"
+#include "core/thread_pool.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace nearfield::bindings {
+namespace {
+
+constexpr std::size_t kThreadsMax = 1024;
+constexpr std::size_t kReleaseGilBytes = 64 * 1024;  // below this, giving the GIL away costs more than the work
+
+std::vector<std::string> available_isas() {
+    std::vector<std::string> names;
+    for (const KernelTable* tier : available_tiers()) names.emplace_back(tier->isa);
+    return names;
+}
+
+std::uint32_t crc32c(nb::handle data, std::uint32_t initial) {
+    const ArrayView view(data, "data");
+    if (view.bytes() < kReleaseGilBytes) return kernels().crc32c(initial, view.data<void>(), view.bytes());
+    const nb::gil_scoped_release release;
+    return kernels().crc32c(initial, view.data<void>(), view.bytes());
+}
+
+nb::object normalize(nb::handle rows) {
+    const ArrayView view(rows, "rows", true);
+    if (!view.is(DType::f32, 2)) view.reject("float32 [n, d]");
+    nb::object norms = empty_array(DType::f32, {view.shape(0)});
+    const ArrayView norms_view(norms, "norms", true);
+    const nb::gil_scoped_release release;
+    normalize_rows(static_cast<float*>(view.mutable_data()), view.shape(0), view.shape(1),
+                   static_cast<float*>(norms_view.mutable_data()));
+    return norms;
+}
+
+std::uint64_t stream_read(nb::handle data, std::size_t streams, std::size_t prefetch, ThreadPool* pool) {
+    const ArrayView view(data, "data");
+    const std::size_t parts = pool != nullptr ? pool->threads() : 1;
+    const std::size_t part_bytes = view.bytes() / parts;
+    const auto* base = view.data<unsigned char>();
+    std::vector<std::uint64_t> sums(parts);
+    const auto read = [&](std::size_t part) {
+        const std::size_t bytes = part + 1 == parts ? view.bytes() - part * part_bytes : part_bytes;
+        sums[part] = kernels().stream_read(base + part * part_bytes, bytes, streams, prefetch);
+    };
+    const nb::gil_scoped_release release;
+    if (pool != nullptr) {
+        pool->parallel_for(parts, read);
+    } else {
+        read(0);
+    }
+    return std::accumulate(sums.begin(), sums.end(), std::uint64_t{0});
+}
+
+}  // namespace
+
+void register_core(nb::module_& module) {
+    module.def("isa", [] { return kernels().isa; }, nb::sig("def isa() -> str"),
+               "Name of the instruction-set tier in use: NEARFIELD_ISA's, else the fastest this CPU runs.");
+    module.def("available_isas", &available_isas, "Names of the tiers this CPU runs, slowest first.");
+
+    nb::class_<ThreadPool>(module, "ThreadPool",
+                           "Threads that native calls may share. Any number of Python threads may use one at once.")
+        .def("__init__",
+             [](ThreadPool* self, std::int64_t threads) {
+                 if (threads < 1 || threads > static_cast<std::int64_t>(kThreadsMax)) {
+                     throw nb::value_error(("threads: expected 1 to " + std::to_string(kThreadsMax) + ", got " +
+                                            std::to_string(threads)).c_str());
+                 }
+                 new (self) ThreadPool(static_cast<std::size_t>(threads));
+             },
+             "threads"_a,
+             "Args:\n    threads: how many work at once, the calling thread included.\n\n"
+             "Raises:\n    ValueError: fewer than 1 or more than 1024.")
+        .def_prop_ro("threads", &ThreadPool::threads, "How many threads work at once, the calling one included.");
+
+    nb::class_<CancelFlag>(module, "CancelFlag", "Asks a running native call to stop; set it from any thread.")
+        .def(nb::init<>())
+        .def("set", &CancelFlag::set, "Ask for the stop; there is no way back.")
+        .def("is_set", &CancelFlag::is_set);
+
+    nb::exception<Cancelled>(module, "Cancelled",
+                             nb::module_::import_("nearfield.engine.errors").attr("Cancelled").ptr());
+
+    module.def("crc32c", &crc32c, "data"_a, "initial"_a = 0,
+               nb::sig("def crc32c(data: collections.abc.Buffer, initial: int = 0) -> int"),
+               "CRC-32C (Castagnoli) of the bytes of a C-contiguous buffer.\n\n"
+               "Args:\n    initial: the result for the bytes before these, to go on from.");
+    module.def("normalize_rows", &normalize, "rows"_a,
+               nb::sig("def normalize_rows(rows: numpy.typing.NDArray[numpy.float32]) -> "
+                       "numpy.typing.NDArray[numpy.float32]"),
+               "Scale each row of float32 [n, d] to unit length, in place.\n\n"
+               "Rows of zeros, and rows holding an infinity or a NaN, are left as they are. The result is the same on\n"
+               "every CPU.\n\nReturns:\n    float32 [n], the former lengths.\n\n"
+               "Raises:\n    ValueError: not a writable C-contiguous float32 [n, d].");
+    module.def("stream_read", &stream_read, "data"_a, "streams"_a = 1, "prefetch"_a = 0, "pool"_a = nb::none(),
+               nb::sig("def stream_read(data: collections.abc.Buffer, streams: int = 1, prefetch: int = 0, "
+                       "pool: ThreadPool | None = None) -> int"),
+               "Read every byte once: what the memory gives, to compare scans with.\n\n"
+               "Args:\n    streams: sequences read in turn per thread, 1 to 8.\n"
+               "    prefetch: how many bytes ahead to prefetch, 0 for none.\n"
+               "    pool: all its threads read, each its own part; None reads on the calling thread.\n\n"
+               "Returns:\n    a number that depends on the bytes (so that reading them cannot be skipped).");
+}
+
+}  // namespace nearfield::bindings

@@ -1,0 +1,131 @@
+// Distances of tiles of queries x rows, included inside the anonymous namespace of a tier that defines
+//   Half, Vec, kLanes, kRowsPerQueryTile; zero(), load(const Element*), load_tail(const Element*, count),
+//   subtract, absolute, add, multiply_add(a, b, sum), reduce(Vec), prefetch(const void*)
+// Each pair owns one accumulator and goes through its dimensions in order, whatever the tile: that is what makes a
+// distance independent of the batch it is computed in.
+
+constexpr std::size_t kRowTile = 4;
+constexpr std::size_t kCacheLineBytes = 64;
+constexpr std::size_t kPrefetchBytes = 8192;  // how far ahead rows are fetched, at least one tile and at most 16
+
+struct L2 {
+    static Vec accumulate(Vec sum, Vec query, Vec row) {
+        const Vec difference = subtract(query, row);
+        return multiply_add(difference, difference, sum);
+    }
+    static float finish(float sum) { return sum; }
+};
+
+struct Ip {
+    static Vec accumulate(Vec sum, Vec query, Vec row) { return multiply_add(query, row, sum); }
+    static float finish(float sum) { return 0.0f - sum; }
+};
+
+struct L1 {
+    static Vec accumulate(Vec sum, Vec query, Vec row) { return add(sum, absolute(subtract(query, row))); }
+    static float finish(float sum) { return sum; }
+};
+
+// `ahead` are rows to fetch meanwhile; only the first query tile over a row tile does so.
+template <class MetricTerms, std::size_t Queries, std::size_t Rows, bool Fetch, class Element>
+inline __attribute__((always_inline)) void tile(
+    const float* queries, const Element* const* rows, const Element* const* ahead, std::size_t dims, float* out,
+    std::size_t out_stride) {
+    Vec sums[Queries][Rows];
+    Vec row_values[Rows];
+#pragma GCC unroll 4
+    for (std::size_t q = 0; q < Queries; ++q) {
+#pragma GCC unroll 4
+        for (std::size_t r = 0; r < Rows; ++r) sums[q][r] = zero();
+    }
+    std::size_t i = 0;
+    for (; i + kLanes <= dims; i += kLanes) {
+        if (Fetch && i * sizeof(Element) % kCacheLineBytes == 0) {
+#pragma GCC unroll 4
+            for (std::size_t r = 0; r < Rows; ++r) prefetch(ahead[r] + i);
+        }
+#pragma GCC unroll 4
+        for (std::size_t r = 0; r < Rows; ++r) row_values[r] = load(rows[r] + i);
+#pragma GCC unroll 4
+        for (std::size_t q = 0; q < Queries; ++q) {
+            const Vec query = load(queries + q * dims + i);
+#pragma GCC unroll 4
+            for (std::size_t r = 0; r < Rows; ++r) {
+                sums[q][r] = MetricTerms::accumulate(sums[q][r], query, row_values[r]);
+            }
+        }
+    }
+    if (i < dims) {
+#pragma GCC unroll 4
+        for (std::size_t r = 0; r < Rows; ++r) row_values[r] = load_tail(rows[r] + i, dims - i);
+#pragma GCC unroll 4
+        for (std::size_t q = 0; q < Queries; ++q) {
+            const Vec query = load_tail(queries + q * dims + i, dims - i);
+#pragma GCC unroll 4
+            for (std::size_t r = 0; r < Rows; ++r) {
+                sums[q][r] = MetricTerms::accumulate(sums[q][r], query, row_values[r]);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (std::size_t q = 0; q < Queries; ++q) {
+#pragma GCC unroll 4
+        for (std::size_t r = 0; r < Rows; ++r) out[q * out_stride + r] = MetricTerms::finish(reduce(sums[q][r]));
+    }
+}
+
+// All queries against one tile of rows. Four queries share each row load, as many rows as registers allow at once.
+template <class MetricTerms, std::size_t Rows, class Element>
+void row_tile(const DistanceBatch& batch, const Element* const* rows, const Element* const* ahead, float* out) {
+    constexpr std::size_t kPart = Rows < kRowsPerQueryTile ? Rows : kRowsPerQueryTile;
+    const std::size_t dims = batch.dims;
+    const std::size_t stride = batch.out_stride;
+    std::size_t q = 0;
+    for (; q + 4 <= batch.query_count; q += 4) {
+        const float* queries = batch.queries + q * dims;
+        for (std::size_t r = 0; r < Rows; r += kPart) {
+            if (q == 0) {
+                tile<MetricTerms, 4, kPart, true>(queries, rows + r, ahead + r, dims, out + r, stride);
+            } else {
+                tile<MetricTerms, 4, kPart, false>(queries, rows + r, ahead + r, dims, out + q * stride + r, stride);
+            }
+        }
+    }
+    for (; q + 2 <= batch.query_count; q += 2) {
+        tile<MetricTerms, 2, Rows, true>(batch.queries + q * dims, rows, ahead, dims, out + q * stride, stride);
+    }
+    for (; q < batch.query_count; ++q) {
+        tile<MetricTerms, 1, Rows, true>(batch.queries + q * dims, rows, ahead, dims, out + q * stride, stride);
+    }
+}
+
+template <class MetricTerms, class Element>
+void distances(const DistanceBatch& batch) {
+    const auto* base = static_cast<const Element*>(batch.rows);
+    const std::size_t count = batch.row_count;
+    const std::size_t tiles_ahead = kPrefetchBytes / (kRowTile * batch.dims * sizeof(Element));
+    const std::size_t lead = kRowTile * (tiles_ahead < 1 ? 1 : tiles_ahead > 16 ? 16 : tiles_ahead);
+    const Element* rows[kRowTile];
+    const Element* ahead[kRowTile];
+    for (std::size_t first = 0; first < count; first += kRowTile) {
+        const std::size_t tile_rows = count - first < kRowTile ? count - first : kRowTile;
+        for (std::size_t r = 0; r < tile_rows; ++r) {
+            const std::size_t here = first + r;
+            if (batch.offsets == nullptr) {
+                rows[r] = base + here * batch.dims;
+                ahead[r] = rows[r] + lead * batch.dims;  // past the end is harmless: a prefetch never faults
+            } else {
+                const std::size_t there = here + lead < count ? here + lead : here;
+                rows[r] = base + static_cast<std::size_t>(batch.offsets[here]) * batch.dims;
+                ahead[r] = base + static_cast<std::size_t>(batch.offsets[there]) * batch.dims;
+            }
+        }
+        if (tile_rows == kRowTile) {
+            row_tile<MetricTerms, kRowTile>(batch, rows, ahead, batch.out + first);
+        } else {
+            for (std::size_t r = 0; r < tile_rows; ++r) {
+                row_tile<MetricTerms, 1>(batch, rows + r, ahead + r, batch.out + first + r);
+            }
+        }
+    }
+}
