@@ -1,25 +1,155 @@
 """Answer a batch of vector queries over pinned segments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from nearfield.engine.search.request import DistanceByName, Ranking, SearchableSegment, VectorQuery
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine.index.protocol import Hits
+from nearfield.engine.schema import Distance
+from nearfield.engine.search.merge import NO_HITS, merge_segments, to_ranking, to_scores
+from nearfield.engine.search.plan import SegmentPlan, Step, plan_segment
+from nearfield.engine.search.request import Ranking, SearchableSegment, VectorQuery
+from nearfield.engine.search.scan import scan
+from nearfield.engine.segment import bitmap
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Queries of one shape: one native call answers them all."""
+
+    vectors: NDArray[np.float32]
+    using: str
+    distance: Distance
+    k: int
+    allowed: NDArray[np.int64] | None
+    exact: bool
+    knobs: Mapping[str, Any]
+    threads: int
 
 
 def search_batch(
-    segments: Sequence[SearchableSegment],
-    distances: DistanceByName,
+    segments: Iterable[SearchableSegment],
+    distances: Mapping[str, Distance],
     queries: Sequence[VectorQuery],
     threads: int = 1,
 ) -> list[Ranking]:
     """The nearest live rows of every query, in the order of the queries.
 
     Args:
-        segments: what the caller pinned; each global row is live in at most one of them.
+        segments: what the caller pinned; a row lives in at most one of them.
         distances: how each vector name compares (`schema.vectors[name].distance`).
-        queries: resolved questions; those of the same `using`, k, `allowed` array and params go to native code together.
+        queries: resolved questions; those with equal `using`, k and params and the same `allowed` array go to native
+            code together.
         threads: native threads per call.
 
     Returns:
         One Ranking per query: rows int64 [h], scores float32 [h], h <= k.
     """
-    return []
+    pinned = tuple(segments)
+    rankings = [NO_HITS] * len(queries)
+    for members in _group_alike(queries):
+        first = queries[members[0]]
+        group = _Group(
+            vectors=_stack([queries[member].vector for member in members]),
+            using=first.using,
+            distance=distances[first.using],
+            k=first.k + len(first.excluded),
+            allowed=first.allowed,
+            exact=first.params.exact,
+            knobs={**first.params.search, "threads": threads},
+            threads=threads,
+        )
+        hits = _search_group(pinned, group)
+        if hits is None:
+            continue
+        scores = to_scores(hits.distances, group.distance)
+        for at, member in enumerate(members):
+            rankings[member] = to_ranking(queries[member], hits.rows[at], scores[at], group.distance)
+    return rankings
+
+
+def qualifying(
+    segment: SearchableSegment, using: str, allowed: NDArray[np.int64] | None
+) -> tuple[bitmap.Words | None, int]:
+    """Local rows of a segment that live, have the vector and pass the filter: bitmap (None: all) and their number."""
+    words = segment.live
+    present = segment.present(using)
+    if present is not None:
+        words = present if words is None else words & present
+    if allowed is not None:
+        passing = bitmap.from_positions(_local_rows(segment.rows, allowed), segment.count)
+        words = passing if words is None else words & passing
+    return words, segment.count if words is None else bitmap.count(words)
+
+
+def plan_for(
+    segment: SearchableSegment, using: str, k: int, exact: bool, knobs: Mapping[str, Any], allowed: int
+) -> SegmentPlan:
+    """The plan for one segment of which `allowed` rows qualify."""
+    index = None if exact else segment.index(using)
+    cost = None if index is None else index.equivalent_scan_rows(k, knobs, allowed)
+    return plan_segment(count=segment.count, allowed=allowed, exact=exact, index_rows_read=cost)
+
+
+def _group_alike(queries: Sequence[VectorQuery]) -> Iterable[list[int]]:
+    """Positions of queries that differ in nothing but vector, threshold and which rows are excluded."""
+    if len(queries) == 1:
+        return ([0],)
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for position, query in enumerate(queries):
+        knobs = tuple(sorted(query.params.search.items())) if query.params.search else ()
+        key = (query.using, query.k, len(query.excluded), id(query.allowed), query.params.exact, knobs)
+        groups.setdefault(key, []).append(position)
+    return groups.values()
+
+
+def _stack(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """float32 [nq, d], C-contiguous."""
+    if len(vectors) == 1:
+        return np.ascontiguousarray(vectors[0], dtype=np.float32).reshape(1, -1)
+    return np.concatenate(vectors, dtype=np.float32).reshape(len(vectors), -1)
+
+
+def _search_group(segments: Sequence[SearchableSegment], group: _Group) -> Hits | None:
+    """Merged hits in collection-wide rows; None when no row qualifies anywhere."""
+    parts = []
+    for segment in segments:
+        allow, allowed = qualifying(segment, group.using, group.allowed)
+        plan = plan_for(segment, group.using, group.k, group.exact, group.knobs, allowed)
+        if plan.step is not Step.SKIP:
+            local = _search_segment(segment, group, plan, allow, min(group.k, allowed))
+            parts.append(Hits(_global_rows(segment.rows, local.rows), local.distances))
+    return merge_segments(parts, group.k) if parts else None
+
+
+def _search_segment(
+    segment: SearchableSegment, group: _Group, plan: SegmentPlan, allow: bitmap.Words | None, k: int
+) -> Hits:
+    """Hits in local rows."""
+    if plan.step is Step.INDEX and (index := segment.index(group.using)) is not None:
+        return index.search(group.vectors, k, group.knobs, allow)
+    rows, scale = segment.vectors(group.using), segment.row_scale(group.using)
+    return scan(group.vectors, rows, group.distance.metric, k, allow, scale, group.threads)
+
+
+def _local_rows(rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions in `rows` of those of `wanted` that are there; both ascending."""
+    if not len(rows):
+        return rows
+    first, last = rows[0], rows[-1]
+    inside = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, last, side="right")]
+    if last - first + 1 == len(rows):
+        return inside - first
+    at = np.searchsorted(rows, inside)
+    return at[rows[at] == inside]
+
+
+def _global_rows(rows: NDArray[np.int64], local: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Collection-wide rows of local ones; -1 stays -1."""
+    found = rows[local]
+    if local[:, -1].min() < 0:
+        found[local < 0] = -1
+    return found

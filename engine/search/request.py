@@ -1,6 +1,5 @@
 """What the search layer takes and gives: vectors and row numbers only; ids, payloads and filters are resolved outside."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -81,4 +80,3 @@ class Ranking(NamedTuple):
     scores: NDArray[np.float32]
 
 
-DistanceByName = Mapping[str, Distance]

@@ -1,0 +1,128 @@
+"""Index kinds by name. The only dynamic lookup of the engine, and lazy: a builder's libraries load when it is first used."""
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from nearfield.engine.errors import Corrupted, InvalidRequest
+from nearfield.engine.index.protocol import IndexBuilder, Rows, VectorIndex
+from nearfield.engine.index.spec import IndexConfig, IndexSpec
+
+ENTRY_POINT_GROUP: Final = "nearfield.index_builders"
+"""Each entry point names a function that takes a Registry and registers kinds in it."""
+
+
+class IndexPolicy(Protocol):
+    """A kind that stands for a choice among kinds, such as `auto`."""
+
+    def choose(
+        self, registry: "Registry", count: int | None, dimensions: int, metric: str, params: Mapping[str, Any]
+    ) -> IndexConfig:
+        """The concrete config for that many rows (None: for the largest segments).
+
+        Raises:
+            InvalidRequest: the params are not understood.
+        """
+        ...
+
+
+class Registry:
+    """Builders and policies by kind; made once at the composition root and then only read."""
+
+    def __init__(self) -> None:
+        self._builder_loaders: dict[str, Callable[[], IndexBuilder]] = {}
+        self._policy_loaders: dict[str, Callable[[], IndexPolicy]] = {}
+        self._builders: dict[str, IndexBuilder] = {}
+
+    def register(self, kind: str, load: Callable[[], IndexBuilder]) -> None:
+        """Make a kind known; `load` imports and makes its builder at first use.
+
+        Raises:
+            ValueError: the kind is taken.
+        """
+        self._reserve(kind)
+        self._builder_loaders[kind] = load
+
+    def register_policy(self, kind: str, load: Callable[[], IndexPolicy]) -> None:
+        """Make a policy known under a kind's name.
+
+        Raises:
+            ValueError: the kind is taken.
+        """
+        self._reserve(kind)
+        self._policy_loaders[kind] = load
+
+    def kinds(self) -> list[str]:
+        """Concrete kinds, sorted."""
+        return sorted(self._builder_loaders)
+
+    def policies(self) -> list[str]:
+        """Kinds that choose another kind, sorted."""
+        return sorted(self._policy_loaders)
+
+    def builder(self, kind: str) -> IndexBuilder:
+        """The builder of a concrete kind.
+
+        Raises:
+            InvalidRequest: no such kind.
+        """
+        builder = self._builders.get(kind)
+        if builder is None:
+            self._require_known(kind, self._builder_loaders)
+            builder = self._builders.setdefault(kind, self._builder_loaders[kind]())
+        return builder
+
+    def resolve(self, config: Mapping[str, Any], count: int | None, dimensions: int, metric: str) -> IndexSpec:
+        """The concrete spec a user's index config means for a segment.
+
+        Args:
+            config: `{"kind": ..., "params": {...}}`, as a VectorSpec carries it.
+            count: rows of the segment; None for the largest.
+            metric: `l2`, `ip`, `cosine` or `l1`.
+
+        Raises:
+            InvalidRequest: unknown kind or parameter, or a metric the kind does not compute.
+        """
+        wanted = IndexConfig.parse(config)
+        if wanted.kind in self._policy_loaders:
+            policy = self._policy_loaders[wanted.kind]()
+            wanted = policy.choose(self, count, dimensions, metric, wanted.params)
+        self._require_known(wanted.kind, {**self._builder_loaders, **self._policy_loaders})
+        builder = self.builder(wanted.kind)
+        if metric not in builder.metrics:
+            raise InvalidRequest(
+                f"index kind `{builder.kind}` computes {', '.join(sorted(builder.metrics))}, not {metric}", "index.kind"
+            )
+        return IndexSpec(builder.kind, builder.parse_params(wanted.params), builder.format_version)
+
+    def open(self, spec: IndexSpec, directory: Path, rows: Rows, metric: str) -> VectorIndex:
+        """Open the index that was saved in a directory with this spec.
+
+        Raises:
+            Corrupted: damaged, for other rows, or in a format this version does not read: rebuild it.
+        """
+        if spec.kind not in self._builder_loaders:
+            raise Corrupted(f"index kind `{spec.kind}` is not installed; known: {', '.join(self.kinds())}")
+        builder = self.builder(spec.kind)
+        if builder.format_version != spec.format_version:
+            raise Corrupted(
+                f"index files of kind `{spec.kind}` have format {spec.format_version}, expected {builder.format_version}"
+            )
+        return builder.open(directory, rows, metric, spec.params)
+
+    def _reserve(self, kind: str) -> None:
+        if kind in self._builder_loaders or kind in self._policy_loaders:
+            raise ValueError(f"index kind `{kind}` is already registered")
+
+    def _require_known(self, kind: str, known: Mapping[str, Any]) -> None:
+        if kind not in known:
+            raise InvalidRequest(f"index kind must be one of {', '.join(sorted(known))}, got `{kind}`", "index.kind")
+
+
+def discover() -> Registry:
+    """A registry with every kind the installed packages offer, ours included."""
+    registry = Registry()
+    for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda found: found.name):
+        entry_point.load()(registry)
+    return registry

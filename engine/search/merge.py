@@ -1,0 +1,56 @@
+"""Segments' hits into one ranking per query; the only place where a distance becomes a score."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine.index.protocol import Hits
+from nearfield.engine.schema import Distance
+from nearfield.engine.search.request import Ranking, VectorQuery
+
+NO_HITS = Ranking(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+
+
+def merge_segments(parts: Sequence[Hits], k: int) -> Hits:
+    """The k nearest over segments, by distance, then row.
+
+    Args:
+        parts: per segment, hits of the same queries in collection-wide rows, each sorted; at least one.
+        k: how many are kept; fewer come back when the parts hold fewer.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    rows = np.concatenate([part.rows for part in parts], axis=1)
+    distances = np.concatenate([part.distances for part in parts], axis=1)
+    order = np.lexsort((rows, distances), axis=-1)[:, :k]
+    return Hits(np.take_along_axis(rows, order, axis=1), np.take_along_axis(distances, order, axis=1))
+
+
+def to_scores(distances: NDArray[np.float32], distance: Distance) -> NDArray[np.float32]:
+    """User-facing scores of internal distances (any shape)."""
+    if distance is Distance.COSINE:
+        return 1.0 - distances
+    if distance is Distance.DOT:
+        return 0.0 - distances  # not `-distances`: an orthogonal hit scores 0.0, never -0.0
+    return np.sqrt(distances) if distance is Distance.EUCLID else distances
+
+
+def to_ranking(
+    query: VectorQuery, rows: NDArray[np.int64], scores: NDArray[np.float32], distance: Distance
+) -> Ranking:
+    """One query's merged hits without padding, excluded rows and scores beyond the threshold, at most `query.k`.
+
+    Args:
+        rows: int64 [m], collection-wide, best first; -1 pads.
+        scores: float32 [m].
+    """
+    if query.excluded or query.score_threshold is not None or (len(rows) and rows[-1] < 0):
+        keep = rows >= 0
+        if query.excluded:
+            keep &= ~np.isin(rows, query.excluded)
+        if query.score_threshold is not None:
+            better = np.greater_equal if distance.larger_is_nearer else np.less_equal
+            keep &= better(scores, np.float32(query.score_threshold))
+        rows, scores = rows[keep], scores[keep]
+    return Ranking(rows[: query.k], scores[: query.k])
