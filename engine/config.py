@@ -1,0 +1,39 @@
+"""What an embedding program may tune; every field has a default that needs no thought."""
+
+import os
+from dataclasses import dataclass
+
+from nearfield.engine import limits
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Engine configuration, fixed for as long as a database is open.
+
+    Args:
+        threads: worker threads of one index build.
+        search_threads: worker threads of one search call.
+        seed: seed of index builds.
+        growing_bytes_seal: bytes of the growing segment at which it is frozen and sealed.
+        index_rows_min: sealed segments with fewer live rows are scanned.
+        sealed_segments_target: merging starts above this number of similar sealed segments.
+        sealed_rows_max: rows beyond which merging stops making a segment larger.
+        deleted_share_vacuum: share of dead rows at which a sealed segment is rewritten.
+        frozen_segments_max: frozen segments waiting to be sealed at which writers wait.
+        settle_pause_s: seconds without writes (or ten times that without a new segment) after which indexes are built.
+        wal_checkpoint_bytes: size of the write-ahead log at which it is checkpointed.
+        background: run maintenance in a background thread; without, it runs only inside `wait_settled`.
+    """
+
+    threads: int = os.cpu_count() or 1
+    search_threads: int = 1
+    seed: int = 0
+    growing_bytes_seal: int = limits.GROWING_BYTES_SEAL
+    index_rows_min: int = limits.INDEX_ROWS_MIN
+    sealed_segments_target: int = limits.SEALED_SEGMENTS_TARGET
+    sealed_rows_max: int = limits.SEALED_ROWS_MAX
+    deleted_share_vacuum: float = limits.DELETED_SHARE_VACUUM
+    frozen_segments_max: int = 2
+    settle_pause_s: float = 1.0
+    wal_checkpoint_bytes: int = 64 * 2**20
+    background: bool = True

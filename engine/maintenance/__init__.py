@@ -1,0 +1,1 @@
+"""Background work: sealing, merging, vacuuming and index builds."""

@@ -1,0 +1,65 @@
+"""Fixed-length bitmaps as uint64 words: bit i of word i // 64 is row i. Bits past the length are always 0."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.uint64]
+
+
+def word_count(length: int) -> int:
+    """Words that hold `length` bits."""
+    return (length + 63) // 64
+
+
+def full(length: int) -> Words:
+    """A bitmap with all `length` bits set."""
+    words = np.full(word_count(length), 2**64 - 1, dtype=np.uint64)
+    if length % 64:
+        words[-1] = np.uint64((1 << (length % 64)) - 1)
+    return words
+
+
+def from_bools(mask: NDArray[np.bool_]) -> Words:
+    """The bitmap of a boolean array."""
+    packed = np.packbits(mask, bitorder="little")
+    words = np.zeros(word_count(len(mask)), dtype=np.uint64)
+    words.view(np.uint8)[: len(packed)] = packed
+    return words
+
+
+def from_positions(positions: NDArray[np.int64], length: int) -> Words:
+    """The bitmap with the given bits set."""
+    mask = np.zeros(length, dtype=np.bool_)
+    mask[positions] = True
+    return from_bools(mask)
+
+
+def to_bools(words: Words, length: int) -> NDArray[np.bool_]:
+    """The boolean array of a bitmap."""
+    return np.unpackbits(words.view(np.uint8), count=length, bitorder="little").view(np.bool_)
+
+
+def positions(words: Words | None, length: int) -> NDArray[np.int64]:
+    """Ascending set bits; None means all."""
+    if words is None:
+        return np.arange(length, dtype=np.int64)
+    return np.flatnonzero(to_bools(words, length))
+
+
+def test(words: Words | None, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each of the bits `at` is set; None means all are."""
+    if words is None:
+        return np.ones(len(at), dtype=np.bool_)
+    return ((words[at >> 6] >> (at & 63).astype(np.uint64)) & np.uint64(1)).astype(np.bool_)
+
+
+def without(words: Words | None, length: int, at: NDArray[np.int64]) -> Words:
+    """A copy with the bits `at` cleared."""
+    copy = full(length) if words is None else words.copy()
+    np.bitwise_and.at(copy, at >> 6, ~(np.uint64(1) << (at & 63).astype(np.uint64)))
+    return copy
+
+
+def count(words: Words) -> int:
+    """Number of set bits."""
+    return int(np.bitwise_count(words).sum())

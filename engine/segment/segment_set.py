@@ -1,0 +1,90 @@
+"""What a query sees: an immutable set of segments, pinned by holding a reference to it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine.index.protocol import Rows
+from nearfield.engine.search.request import SearchableSegment
+from nearfield.engine.segment import bitmap
+
+
+class Segment(SearchableSegment, Protocol):
+    """A run of rows as one query sees it; nothing reachable from it ever changes.
+
+    `vectors` and `gather` raise `Corrupted` when a checksum of the stored vectors does not hold.
+    """
+
+    @property
+    def live_count(self) -> int:
+        """Number of living rows."""
+        ...
+
+    def gather(self, name: str, local: NDArray[np.int64]) -> Rows:
+        """[m, d]: the vectors of some rows; verifies only what it reads."""
+        ...
+
+    def without(self, local: NDArray[np.int64]) -> Self:
+        """The same segment with some living rows dead."""
+        ...
+
+
+@dataclass(frozen=True)
+class SegmentSet:
+    """The segments of one moment, oldest rows first within each; iterate it or index it.
+
+    Args:
+        epoch: number of the publication that made this set; equal epochs mean equal content.
+    """
+
+    segments: tuple[Segment, ...] = ()
+    epoch: int = 0
+    live_count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "live_count", sum(segment.live_count for segment in self.segments))
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self.segments)
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def locate(self, rows: NDArray[np.int64]) -> Iterator[tuple[Segment, NDArray[np.int64], NDArray[np.int64]]]:
+        """Where global rows are, dead ones included: (segment, positions in `rows`, local positions) per segment with any."""
+        for segment in self.segments:
+            local, inside = local_positions(segment, rows)
+            if inside.any():
+                yield segment, np.flatnonzero(inside), local[inside]
+
+    def live_rows(self) -> NDArray[np.int64]:
+        """Ascending global rows that live."""
+        parts = [segment.rows[bitmap.positions(segment.live, segment.count)] for segment in self.segments]
+        return np.sort(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)
+
+    def rows_with_vector(self, name: str) -> NDArray[np.int64]:
+        """Ascending global rows that live and have the named vector."""
+        parts = []
+        for segment in self.segments:
+            local = bitmap.positions(segment.live, segment.count)
+            parts.append(segment.rows[local[bitmap.test(segment.present(name), local)]])
+        return np.sort(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)
+
+    def are_live(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each global row lives in this set."""
+        alive = np.zeros(len(rows), dtype=np.bool_)
+        for segment, at, local in self.locate(rows):
+            alive[at] = bitmap.test(segment.live, local)
+        return alive
+
+
+def local_positions(segment: Segment, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Local positions of global rows in a segment, and which of them are really there."""
+    own = segment.rows
+    if not len(own) or not len(rows):
+        return np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.bool_)
+    local = np.minimum(np.searchsorted(own, rows), len(own) - 1)
+    return local, own[local] == rows

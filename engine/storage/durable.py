@@ -1,0 +1,80 @@
+"""The few file-system steps that make bytes and names survive a power loss."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+TEMPORARY_SUFFIX: Final = ".tmp"
+QUARANTINE_SUFFIX: Final = ".damaged"
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's bytes to the device."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Force a directory's names to the device."""
+    sync_file(path)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory, and its parents, whose names survive a power loss."""
+    missing = [path, *path.parents][: [part.exists() for part in [path, *path.parents]].index(True)]
+    path.mkdir(parents=True, exist_ok=True)
+    for part in missing:
+        sync_directory(part.parent)
+
+
+@contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """A directory that appears under `path` whole or not at all: write files into the yielded temporary one.
+
+    On leaving, every file in it is synced, it gets its name, and the name is synced. On an error it is removed.
+    """
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    remove_tree(temporary)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in sorted(temporary.rglob("*")):
+            sync_file(file)
+        sync_directory(temporary)
+        temporary.rename(path)
+    except BaseException:
+        remove_tree(temporary)
+        raise
+    sync_directory(path.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory if it is there; what cannot be removed is garbage that the next open removes."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def quarantine(path: Path) -> Path:
+    """Rename a damaged derived directory out of the way, keeping it for inspection; an older one is replaced."""
+    target = path.with_name(path.name + QUARANTINE_SUFFIX)
+    remove_tree(target)
+    path.rename(target)
+    sync_directory(path.parent)
+    return target
+
+
+def tree_bytes(path: Path) -> int:
+    """Bytes of all files below a directory; files that vanish meanwhile count as nothing."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(folder, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total

@@ -1,0 +1,215 @@
+"""The section file: named arrays, 64-byte aligned, checksummed in blocks, and memory-mapped. Layout: FORMAT.md."""
+
+import json
+import mmap
+import os
+import struct
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine.errors import Corrupted
+from nearfield.engine.storage.checksum import BLOCK_BYTES, block_checksums, crc32c
+
+MAGIC: Final = b"NFSECTNS"
+FORMAT_VERSION: Final = 1
+ALIGNMENT: Final = 64
+_HEADER: Final = struct.Struct("<8sIIQQQI16sI")
+"""Magic, version, zero, table offset, table bytes, file bytes, table CRC, zeros, CRC of all before."""
+
+
+@dataclass(frozen=True)
+class SectionEntry:
+    """One line of the section table; `checksums` holds one CRC-32C per started BLOCK_BYTES."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    length: int
+    checksums: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as the table stores it."""
+        return {**self.__dict__, "shape": list(self.shape), "checksums": list(self.checksums)}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any], table_offset: int) -> Self:
+        """The entry behind its stored form.
+
+        Raises:
+            Corrupted: its bounds contradict each other or reach outside the file.
+        """
+        shape, checksums = tuple(entry["shape"]), tuple(entry["checksums"])
+        section = cls(entry["name"], entry["dtype"], shape, entry["offset"], entry["length"], checksums)
+        expected = int(np.prod(shape, dtype=np.int64)) * np.dtype(section.dtype).itemsize
+        blocks = -(-section.length // BLOCK_BYTES)
+        inside = 0 <= section.offset and section.offset + section.length <= table_offset
+        if not inside or section.offset % ALIGNMENT or expected != section.length or blocks != len(checksums):
+            raise Corrupted(f"section {section.name!r} has contradictory bounds")
+        return section
+
+
+class SectionFileWriter:
+    """Writes a section file front to back; a context manager that completes the header when left without an error."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[bytes] = path.open("wb")
+        self._file.write(bytes(_HEADER.size))
+        self._entries: list[SectionEntry] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        try:
+            if failed is None:
+                self._finish()
+        finally:
+            self._file.close()
+
+    def add(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> None:
+        """Append a section of the given shape, whose rows come as consecutive arrays."""
+        offset = self._align()
+        checksums, length, carry = [], 0, np.zeros(0, dtype=np.uint8)
+        for block in blocks:
+            data = np.ascontiguousarray(block, dtype=dtype).reshape(-1).view(np.uint8)
+            self._file.write(data.data)
+            length += len(data)
+            if len(carry):
+                data = np.concatenate([carry, data])
+            whole = len(data) - len(data) % BLOCK_BYTES
+            checksums += block_checksums(data[:whole])
+            carry = data[whole:]
+        checksums += block_checksums(carry)
+        self._entries.append(SectionEntry(name, dtype.str, shape, offset, length, tuple(checksums)))
+
+    def _align(self) -> int:
+        self._file.write(bytes(-self._file.tell() % ALIGNMENT))
+        return self._file.tell()
+
+    def _finish(self) -> None:
+        table_offset = self._align()
+        table = json.dumps([entry.to_json() for entry in self._entries], separators=(",", ":")).encode()
+        self._file.write(table)
+        size = table_offset + len(table)
+        fields = (MAGIC, FORMAT_VERSION, 0, table_offset, len(table), size, crc32c(table), bytes(16))
+        head = _HEADER.pack(*fields, 0)[: _HEADER.size - 4]
+        self._file.seek(0)
+        self._file.write(head + struct.pack("<I", crc32c(head)))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+class Section:
+    """One mapped array; its blocks are verified when first read, so that damaged bytes are never returned."""
+
+    def __init__(self, entry: SectionEntry, raw: NDArray[np.uint8], file: Path) -> None:
+        self._entry = entry
+        self._file = file
+        self._raw = raw[entry.offset : entry.offset + entry.length]
+        self._array = self._raw.view(np.dtype(entry.dtype)).reshape(entry.shape)
+        self._unverified = np.ones(len(entry.checksums), dtype=np.bool_)
+        self._whole_verified = not len(self._unverified)
+        self._lock = threading.Lock()
+
+    @property
+    def length(self) -> int:
+        """Bytes of the section."""
+        return self._entry.length
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self._entry.shape
+
+    def array(self) -> NDArray[Any]:
+        """The whole array, verified.
+
+        Raises:
+            Corrupted: a block's checksum does not hold.
+        """
+        if not self._whole_verified:
+            self._verify(np.flatnonzero(self._unverified))
+            self._whole_verified = True
+        return self._array
+
+    def take(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """A copy of the rows at `positions`; only the blocks they lie in are verified.
+
+        Raises:
+            Corrupted: a block's checksum does not hold.
+        """
+        if not self._whole_verified and len(positions):
+            row_bytes = self._entry.length // self._entry.shape[0]
+            starts = np.unique(positions) * row_bytes
+            spans = [np.arange(at // BLOCK_BYTES, (at + row_bytes - 1) // BLOCK_BYTES + 1) for at in starts.tolist()]
+            touched = np.unique(np.concatenate(spans))
+            self._verify(touched[self._unverified[touched]])
+        taken: NDArray[Any] = self._array[positions]
+        return taken
+
+    def _verify(self, blocks: NDArray[np.int64]) -> None:
+        if not len(blocks):
+            return
+        with self._lock:
+            for block in blocks.tolist():
+                data = self._raw[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+                if crc32c(data) != self._entry.checksums[block]:
+                    raise Corrupted(
+                        f"{self._file}: section {self._entry.name!r}, bytes {block * BLOCK_BYTES} and up "
+                        "fail their checksum; restore this collection from a backup or delete it"
+                    )
+                self._unverified[block] = False
+
+
+class SectionFile:
+    """A section file mapped read-only; its header and table are verified at once, its sections when first read.
+
+    Raises:
+        Corrupted: it is missing, too short, of another version, or its header or table fail their checksum.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        raw = _map(path)
+        if len(raw) < _HEADER.size:
+            raise Corrupted(f"{path}: {len(raw)} bytes are too few for a section file")
+        head = raw[: _HEADER.size].tobytes()
+        magic, version, _, offset, length, size, table_crc, _, head_crc = _HEADER.unpack(head)
+        if magic != MAGIC or head_crc != crc32c(head[:-4]):
+            raise Corrupted(f"{path}: not a section file, or its header is damaged")
+        if version != FORMAT_VERSION:
+            raise Corrupted(f"{path}: format version {version}; this program reads version {FORMAT_VERSION}")
+        if size != len(raw) or offset + length != size:
+            raise Corrupted(f"{path}: expected {size} bytes, found {len(raw)}")
+        table = raw[offset:].tobytes()
+        if crc32c(table) != table_crc:
+            raise Corrupted(f"{path}: the section table is damaged")
+        entries = [SectionEntry.from_json(entry, offset) for entry in json.loads(table)]
+        self.sections: Mapping[str, Section] = {entry.name: Section(entry, raw, path) for entry in entries}
+
+    def section(self, name: str) -> Section:
+        """A section that must be there.
+
+        Raises:
+            Corrupted: it is not.
+        """
+        if name not in self.sections:
+            raise Corrupted(f"{self.path}: section {name!r} is missing")
+        return self.sections[name]
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    try:
+        with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return np.zeros(0, dtype=np.uint8)
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+    except FileNotFoundError as error:
+        raise Corrupted(f"{path}: the file is missing") from error

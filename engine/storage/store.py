@@ -1,0 +1,208 @@
+"""`points.db`: the SQL of one collection's ids, versions, payloads, unsealed vectors, dead rows and segments."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine.errors import Corrupted
+from nearfield.engine.point import StoredId
+from nearfield.engine.schema import CollectionSchema
+from nearfield.engine.segment import bitmap
+from nearfield.engine.segment.growing import StoredColumn
+from nearfield.engine.storage.checksum import crc32c
+from nearfield.engine.storage.schema_json import schema_from_json, schema_to_json
+from nearfield.engine.storage.sqlite import ReaderPool, open_writer, translated
+
+FORMAT_VERSION: Final = 1
+_LOOKUP_CHUNK: Final = 500
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS points(
+    row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, version INTEGER NOT NULL, payload BLOB);
+CREATE TABLE IF NOT EXISTS vector_chunks(
+    first_row INTEGER NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
+    present BLOB, data BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY(first_row, name));
+CREATE TABLE IF NOT EXISTS deleted_rows(row INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS segments(id TEXT PRIMARY KEY, manifest TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+StoredPoint = tuple[int, StoredId, int, bytes | None]
+"""row, id, version, payload"""
+
+
+@dataclass
+class Counters:
+    """Numbers that only grow, saved with every commit.
+
+    Args:
+        next_row: the row the next new point version gets.
+        operation: id of the last operation.
+        growing_first: the first row that no sealed segment holds.
+    """
+
+    next_row: int = 0
+    operation: int = 0
+    growing_first: int = 0
+
+
+class PointStore:
+    """Connections to `points.db`, its tables and its reads. Writing goes through `Transaction`.
+
+    Raises:
+        Corrupted: not a readable points database of this format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.readers = ReaderPool(path)
+        with translated(path):
+            self.writer = open_writer(path)
+            try:
+                self.writer.executescript(_TABLES)
+                self._check_version()
+            except BaseException:
+                self.writer.close()
+                raise
+
+    def _check_version(self) -> None:
+        found = self.meta("format_version")
+        if found is None:
+            self.writer.execute("INSERT INTO meta VALUES ('format_version', ?)", (FORMAT_VERSION,))
+        elif found != FORMAT_VERSION:
+            raise Corrupted(f"{self.path}: format version {found}; this program reads version {FORMAT_VERSION}")
+
+    def close(self) -> None:
+        """Close every connection; the writer last, so that it alone ever checkpoints."""
+        self.readers.close()
+        self.writer.close()
+
+    # ---- meta ---------------------------------------------------------------------------------------------
+
+    def meta(self, key: str) -> Any:
+        """One value of the meta table, None when it is not there."""
+        found = self.writer.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if found is None else found[0]
+
+    def load_schema(self) -> CollectionSchema | None:
+        """The stored schema; None in a new file."""
+        text = self.meta("schema")
+        return None if text is None else schema_from_json(text)
+
+    def save_schema(self, schema: CollectionSchema) -> None:
+        """Store the schema within the current transaction, or at once outside one."""
+        self.writer.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (schema_to_json(schema),))
+
+    def load_counters(self) -> Counters:
+        """The counters as of the last commit."""
+        return Counters(*(self.meta(key) or 0 for key in ("next_row", "operation", "growing_first")))
+
+    def save_counters(self, counters: Counters) -> None:
+        """Store the counters within the current transaction."""
+        self.writer.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(counters.__dict__.items()))
+
+    # ---- what is read at open -----------------------------------------------------------------------------
+
+    def load_segments(self) -> dict[str, dict[str, Any]]:
+        """Registered segments and their manifests."""
+        return {name: json.loads(text) for name, text in self.writer.execute("SELECT id, manifest FROM segments")}
+
+    def load_deleted_rows(self) -> NDArray[np.int64]:
+        """Dead rows that still sit in a segment, ascending."""
+        rows = [row for (row,) in self.writer.execute("SELECT row FROM deleted_rows ORDER BY row")]
+        return np.array(rows, dtype=np.int64)
+
+    def load_chunks(self, schema: CollectionSchema) -> Iterator[tuple[int, int, str, StoredColumn]]:
+        """Unsealed vectors in row order: (first row, count, vector name, column).
+
+        Raises:
+            Corrupted: a chunk fails its checksum or has the wrong size.
+        """
+        sql = "SELECT first_row, name, count, present, data, crc FROM vector_chunks ORDER BY first_row"
+        for first_row, name, count, present, data, crc in self.writer.execute(sql):
+            if crc32c(data, crc32c(present or b"")) != crc:
+                raise Corrupted(f"{self.path}: vectors of rows {first_row} and up fail their checksum")
+            spec = schema.vectors[name]
+            values = np.frombuffer(data, dtype=spec.datatype.dtype).reshape(-1, spec.size)
+            where = None
+            if present is not None:
+                where = np.flatnonzero(np.unpackbits(np.frombuffer(present, np.uint8), count=count, bitorder="little"))
+            if len(values) != (count if where is None else len(where)):
+                raise Corrupted(f"{self.path}: vectors of rows {first_row} and up have the wrong size")
+            yield first_row, count, name, StoredColumn(values, where)
+
+    # ---- reads --------------------------------------------------------------------------------------------
+
+    def points_of_rows(self, rows: Sequence[int], with_payload: bool = True) -> list[StoredPoint]:
+        """The points that have these rows, in no order; rows that are gone are left out."""
+        with self.readers.connection() as connection:
+            return lookup(connection, "row", rows, with_payload)
+
+    def points_of_ids(self, ids: Sequence[StoredId], with_payload: bool = True) -> list[StoredPoint]:
+        """The points of these ids, in no order; unknown ids are left out."""
+        with self.readers.connection() as connection:
+            return lookup(connection, "id", ids, with_payload)
+
+    def points_from(self, first: StoredId | None, limit: int, with_payload: bool) -> list[StoredPoint]:
+        """Up to `limit` points by ascending id, from an id on."""
+        payload = "payload" if with_payload else "NULL"
+        where, values = ("", ()) if first is None else ("WHERE id >= ?", (first,))
+        sql = f"SELECT row, id, version, {payload} FROM points {where} ORDER BY id LIMIT ?"
+        with self.readers.connection() as connection:
+            return connection.execute(sql, (*values, limit)).fetchall()
+
+    def rows_by_id(self, first: StoredId | None) -> Iterator[int]:
+        """Rows in ascending order of id, from an id on; keep the iterator no longer than needed."""
+        where, values = ("", ()) if first is None else ("WHERE id >= ?", (first,))
+        with self.readers.connection() as connection:
+            cursor = connection.execute(f"SELECT row FROM points {where} ORDER BY id", values)
+            try:
+                for (row,) in cursor:
+                    yield row
+            finally:
+                cursor.close()
+
+    def payloads(self) -> Iterator[tuple[int, bytes | None]]:
+        """Row and payload of every point, ascending by row."""
+        with self.readers.connection() as connection:
+            cursor = connection.execute("SELECT row, payload FROM points ORDER BY row")
+            try:
+                yield from cursor
+            finally:
+                cursor.close()
+
+
+def lookup(
+    connection: sqlite3.Connection, column: str, keys: Sequence[int] | Sequence[StoredId], with_payload: bool
+) -> list[StoredPoint]:
+    """Points whose `row` or `id` is one of the keys, in no order."""
+    payload = "payload" if with_payload else "NULL"
+    found: list[StoredPoint] = []
+    for start in range(0, len(keys), _LOOKUP_CHUNK):
+        part = keys[start : start + _LOOKUP_CHUNK]
+        # Few distinct statements, so that each stays prepared: the list is padded to a power of two.
+        width = 1 << (len(part) - 1).bit_length() if len(part) < _LOOKUP_CHUNK else _LOOKUP_CHUNK
+        marks = ",".join("?" * width)
+        sql = f"SELECT row, id, version, {payload} FROM points WHERE {column} IN ({marks})"
+        found += connection.execute(sql, [*part, *[part[-1]] * (width - len(part))]).fetchall()
+    return found
+
+
+def chunk_blobs(count: int, column: StoredColumn) -> tuple[bytes | None, memoryview, int]:
+    """Presence bits, data and checksum of a vector chunk as stored."""
+    present = None
+    if column.present is not None:
+        words = bitmap.from_positions(column.present, count)
+        present = words.view(np.uint8)[: (count + 7) // 8].tobytes()
+    data = np.ascontiguousarray(column.values).reshape(-1).view(np.uint8).data
+    return present, data, crc32c(data, crc32c(present or b""))
+
+
+def as_ints(rows: Iterable[int] | NDArray[np.int64]) -> list[int]:
+    """Python integers, which is what SQLite takes."""
+    return rows.tolist() if isinstance(rows, np.ndarray) else list(rows)
