@@ -4,11 +4,11 @@
     python -m tests.docker.run_steps start OUT
     python -m tests.docker.run_steps health OUT
 
-`build` makes one root file system per stage under OUT: it copies a prepared one in place of the image that FROM
-names (the only liberty taken) and executes RUN and COPY as they are written, RUN in a chroot inside a mount
-namespace of its own. `start` runs ENTRYPOINT and CMD of the last stage as its USER, `health` its HEALTHCHECK.
-`--carry` shows files and folders of this machine (its package registry's settings) to the steps at the same
-path; they are mounted, so the image does not keep them. Needs root and Linux.
+`build` makes one root file system per stage under OUT: it copies a prepared one in place of the image that
+FROM names (the only liberty taken) and executes RUN and COPY as they are written, RUN in a chroot inside a
+mount namespace of its own. `start` runs ENTRYPOINT and CMD of the last stage as its USER, `health` its
+HEALTHCHECK. `--carry` shows files and folders of this machine (its package registry's settings) to the steps
+at the same path; they are mounted, so the image does not keep them. Needs root and Linux.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def execute(
 ) -> int:
     """Run one command inside a root file system, in namespaces of its own; returns its exit status."""
     made = [_mount_point(root, path) for path in carry]
-    inside = {"PATH": PATH_DEFAULT, "HOME": "/", **env, **settings.args, **settings.env}
+    inside = {"HOME": "/", **env, **settings.args, **settings.env}
     arguments = [str(root), settings.user, settings.workdir, str(len(carry)), *carry, *words]
     try:
         return subprocess.run(
@@ -94,7 +94,7 @@ def build_stage(
     stage: Stage, root: Path, roots: dict[str, Path], options: argparse.Namespace
 ) -> ImageSettings:
     """Execute one stage's steps in order; exits the program when a RUN fails."""
-    settings = ImageSettings()
+    settings = ImageSettings(env={"PATH": PATH_DEFAULT})
     carry = [*ALWAYS_CARRIED, *options.carry]
     environment = {name: os.environ[name] for name in options.carry_env if name in os.environ}
     for number, step in enumerate(stage.steps, 1):

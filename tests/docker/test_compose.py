@@ -10,7 +10,7 @@ from tests.helpers.checkout import ROOT
 COMPOSE = ROOT / "server" / "compose.yaml"
 SERVICE_KEYS = set(
     "image build ports volumes restart stop_grace_period read_only tmpfs cap_drop security_opt pids_limit "
-    "ulimits deploy healthcheck logging environment env_file user init command entrypoint networks depends_on".split()
+    "ulimits deploy healthcheck logging environment env_file user init command entrypoint networks".split()
 )
 HEALTHCHECK_KEYS = {"test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"}
 
