@@ -1,7 +1,7 @@
-"""The filter expression tree.
+"""The filter expression tree, with the semantics of the wire format's documentation: a key may be a dotted path,
+`a[]` steps into every element of an array, a scalar condition on an array holds if it holds for any element.
 
-Semantics are those of the wire format's documentation: a key may be a dotted path, `a[]` steps into every
-element of an array, a scalar condition on an array holds if it holds for any element.
+A tree is immutable and, built with tuples as `parse_filter` does, hashable.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Scalar = str | int | bool
 
 @dataclass(frozen=True)
 class MatchValue:
-    """The field equals one value."""
+    """The field equals one value; booleans, integers and floats differ: 1 is neither 1.0 nor true."""
 
     key: str
     value: Scalar
@@ -32,7 +32,7 @@ class MatchAny:
 
 @dataclass(frozen=True)
 class MatchExcept:
-    """The field has a value that is none of these."""
+    """The field has a value, not null, that is none of these."""
 
     key: str
     values: Sequence[Scalar]
@@ -40,7 +40,10 @@ class MatchExcept:
 
 @dataclass(frozen=True)
 class MatchText:
-    """The field's text contains the given text (`any_word`: any of its words)."""
+    """The field's text has all words of the given text, in any order (`any_word`: at least one of them).
+
+    Words are runs of letters and digits, compared without case. A text without words matches nothing.
+    """
 
     key: str
     text: str
@@ -48,8 +51,35 @@ class MatchText:
 
 
 @dataclass(frozen=True)
+class MatchPhrase:
+    """The field's text has the words of the phrase one after the other."""
+
+    key: str
+    phrase: str
+
+
+@dataclass(frozen=True)
+class MatchPrefix:
+    """The field is a string that starts with the prefix, case and all."""
+
+    key: str
+    prefix: str
+
+
+@dataclass(frozen=True)
+class MatchSubstring:
+    """The field is a string that contains the given one, case and all."""
+
+    key: str
+    substring: str
+
+
+@dataclass(frozen=True)
 class Range:
-    """The field is a number (with datetime bounds: a datetime) inside the bounds; a None bound is open."""
+    """The field is a number inside the bounds; when these are datetimes, a datetime string inside them.
+
+    A None bound is open. Datetimes without a time zone are UTC, in bounds and in payloads.
+    """
 
     key: str
     gt: float | datetime | None = None
@@ -60,7 +90,7 @@ class Range:
 
 @dataclass(frozen=True)
 class ValuesCount:
-    """The number of values of the field is inside the bounds."""
+    """The field's number of values is inside the bounds: an array's length, 1 for others, 0 for null or none."""
 
     key: str
     gt: int | None = None
@@ -99,26 +129,18 @@ class HasVector:
 
 @dataclass(frozen=True)
 class Nested:
-    """One and the same element of the object array at `key` satisfies the filter."""
+    """One and the same object of the array at `key` satisfies the filter, whose keys begin at that object.
+
+    Inside, `HasId` and `HasVector` hold for nothing.
+    """
 
     key: str
     filter: "Filter"
 
 
-Condition = Union[
-    MatchValue,
-    MatchAny,
-    MatchExcept,
-    MatchText,
-    Range,
-    ValuesCount,
-    IsEmpty,
-    IsNull,
-    HasId,
-    HasVector,
-    Nested,
-    "Filter",
-]
+Match = MatchValue | MatchAny | MatchExcept | MatchText | MatchPhrase | MatchPrefix | MatchSubstring
+FieldCondition = Match | Range | ValuesCount | IsEmpty | IsNull
+Condition = Union[FieldCondition, HasId, HasVector, Nested, "Filter"]
 
 
 @dataclass(frozen=True)
