@@ -13,7 +13,7 @@ PYTHON_FILE_LINES_AIM = 200
 FUNCTION_LINES_MAX = 70
 NATIVE_FILE_LINES_MAX = 600
 NATIVE_LINE_CHARS_MAX = 110
-NATIVE = (".cpp", ".hpp", ".h", ".cc")
+NATIVE = (".cpp", ".h", ".inl")
 
 
 def _lines(path: Path) -> int:

@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections import Counter
+from pathlib import Path
 
 from tests.helpers.checkout import PACKAGES, ROOT, files, module_name, package_files
 from tests.tidy.rules import check
@@ -37,6 +38,18 @@ def _imports(source: str) -> set[str]:
     return names
 
 
+def _lazily_imported(path: Path) -> set[str]:
+    """Modules that a package's own file names in a string, to import them when they are first needed."""
+    if path.name != "__init__.py":
+        return set()
+    constants = (
+        node for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.Constant)
+    )
+    return {
+        f"{module_name(path)}.{constant.value}" for constant in constants if isinstance(constant.value, str)
+    }
+
+
 def _targets() -> set[str]:
     """What pyproject.toml names as commands and plug-ins: `module:object`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -45,15 +58,17 @@ def _targets() -> set[str]:
 
 
 def test_no_dead_modules() -> None:
-    """Every module of the packages is imported by another one, or is an entry point."""
+    """Every module of the packages is imported by another one, is an entry point, or is a program."""
     imported = {target.split(":")[0] for target in _targets()}
     for path in package_files():
         imported |= _imports((ROOT / path).read_text()) - {module_name(path)}
+        imported |= _lazily_imported(path)
     roots = {f"nearfield.{package}" for package in PACKAGES}
     dead = {
         str(path): "no module imports it and pyproject.toml does not name it"
         for path in package_files()
         if path.name not in ("__init__.py", "__main__.py") and module_name(path) not in imported | roots
+        if '__name__ == "__main__"' not in (ROOT / path).read_text()
     }
     check("dead-module", dead)
 
