@@ -1,1 +1,49 @@
-"""Index builders: ways to turn a matrix of vectors into a searchable, immutable index."""
+"""Index builders: ways to turn a matrix of vectors into a searchable, immutable index.
+
+Importing this package loads no index library; a kind's library loads when the kind is first used.
+"""
+
+from nearfield.engine.index.protocol import IndexBuilder
+from nearfield.engine.index.registry import IndexPolicy, Registry
+from nearfield.index_builders.build import Index, build_index, open_index
+
+__all__ = ["Index", "build_index", "default_registry", "open_index", "register"]
+
+
+def _flat() -> IndexBuilder:
+    from nearfield.index_builders.flat import FlatBuilder
+
+    return FlatBuilder()
+
+
+def _hnsw() -> IndexBuilder:
+    from nearfield.index_builders.hnsw import HnswBuilder
+
+    return HnswBuilder()
+
+
+def _ivf() -> IndexBuilder:
+    from nearfield.index_builders.ivf import IvfBuilder
+
+    return IvfBuilder()
+
+
+def _auto() -> IndexPolicy:
+    from nearfield.index_builders.auto import AutoPolicy
+
+    return AutoPolicy()
+
+
+def register(registry: Registry) -> None:
+    """Register our kinds; this is the entry point that `nearfield.engine.index.registry.discover` finds."""
+    registry.register("flat", _flat)
+    registry.register("hnsw", _hnsw)
+    registry.register("ivf", _ivf)
+    registry.register_policy("auto", _auto)
+
+
+def default_registry() -> Registry:
+    """A registry with our kinds and no others."""
+    registry = Registry()
+    register(registry)
+    return registry

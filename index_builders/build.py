@@ -1,0 +1,224 @@
+"""The library entry: build, search, save and open an index over an array, without any storage."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nearfield.engine import limits
+from nearfield.engine.errors import Corrupted, InvalidRequest
+from nearfield.engine.index.protocol import BuildContext, Cancel, Progress, Rows, VectorIndex
+from nearfield.engine.index.registry import Registry, discover
+from nearfield.engine.index.spec import IndexSpec
+from nearfield.engine.segment import bitmap
+from nearfield.index_builders.files import open_header, save_header
+
+METRICS: Final = ("l2", "ip", "cosine", "l1")
+_DTYPES: Final = ("float32", "float16", "uint8")
+_ROWS_NAME: Final = "rows.npy"
+_INDEX_FOLDER: Final = "index"
+_KIND: Final = "library"
+_FORMAT_VERSION: Final = 1
+_CHECK_ROWS: Final = 16_384
+
+
+class Index:
+    """A built index together with the rows it answers from; any number of threads may search it.
+
+    Args:
+        spec: kind and every parameter, as built.
+        rows: [n, d] float32, float16 or uint8.
+        inner: the index over these rows.
+    """
+
+    def __init__(self, spec: IndexSpec, rows: Rows, inner: VectorIndex) -> None:
+        self.spec = spec
+        self._rows = rows
+        self._inner = inner
+
+    @property
+    def kind(self) -> str:
+        """The concrete kind (never `auto`)."""
+        return self.spec.kind
+
+    @property
+    def metric(self) -> str:
+        """`l2`, `ip`, `cosine` or `l1`."""
+        return self._inner.metric
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return self._inner.count
+
+    @property
+    def dimensions(self) -> int:
+        """Number of dimensions."""
+        return self._inner.dimensions
+
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        threads: int = 1,
+        allow: NDArray[np.bool_] | NDArray[np.uint64] | None = None,
+        **knobs: int | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The k nearest rows of each query.
+
+        Args:
+            queries: [nq, d], or [d] for one query.
+            threads: native threads of this call.
+            allow: which rows qualify: bool [n], or a bitmap uint64 [ceil(n / 64)] (bit i of word i // 64); None for all.
+            knobs: search knobs of the kind, `ef` (hnsw) or `nprobe` (ivf); None is the default, and a knob that the kind does
+                not have is ignored, so that one sweep can drive every kind.
+
+        Returns:
+            ids int64 [nq, k], -1 pads; distances float32 [nq, k], ascending, +inf pads (l2: squared; ip: negative inner product;
+            cosine: 1 - cosine; l1).
+
+        Raises:
+            InvalidRequest: wrong shape, NaN or infinite values, or a k or knob out of range.
+        """
+        prepared = _check_queries(queries, self.dimensions)
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= limits.SEARCH_LIMIT_MAX:
+            raise InvalidRequest(f"k must be an integer from 1 to {limits.SEARCH_LIMIT_MAX}, got {k!r:.80}", "k")
+        words = _check_allow(allow, self.count)
+        hits = self._inner.search(prepared, int(k), {**knobs, "threads": threads}, words)
+        return hits.rows, hits.distances
+
+    def resident_bytes(self) -> int:
+        """Bytes the index holds in memory beside the rows."""
+        return self._inner.resident_bytes()
+
+    def save(self, path: str | Path) -> None:
+        """Write rows and index into a directory, made if need be; `open_index` reads it.
+
+        Raises:
+            InvalidRequest: the directory holds something already.
+        """
+        directory = Path(path)
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise InvalidRequest(f"expected a new or empty directory to save into, got {directory} with files in it")
+        (directory / _INDEX_FOLDER).mkdir()
+        self._inner.save(directory / _INDEX_FOLDER)
+        np.save(directory / _ROWS_NAME, self._rows)
+        facts = {"spec": self.spec.to_json(), "metric": self.metric}
+        save_header(directory, _KIND, _FORMAT_VERSION, facts, [directory / _ROWS_NAME])
+
+
+def build_index(
+    vectors: ArrayLike,
+    *,
+    metric: str,
+    kind: str = "auto",
+    params: Mapping[str, Any] | None = None,
+    threads: int = 2,
+    seed: int = 0,
+    training_queries: ArrayLike | None = None,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+    registry: Registry | None = None,
+) -> Index:
+    """Build an index over an array.
+
+    Args:
+        vectors: [n, d], n >= 1; float32, float16 and uint8 are kept as they are (and referenced, not copied, where contiguous),
+            float64 becomes float32.
+        metric: `l2`, `ip`, `cosine` or `l1`.
+        kind: `auto` or a registered kind (`flat`, `hnsw`, `ivf`, ...).
+        params: parameters of that kind; what is left out gets its default.
+        threads: worker threads.
+        seed: same seed and input, same index (hnsw: on one thread, or with `deterministic`).
+        training_queries: [m, d] sample of real queries, for kinds that learn from them.
+        progress: called with the share done, 0..1.
+        cancel: polled; the build stops with `Cancelled` soon after its `is_set()` turns true.
+        registry: where kinds are looked up; None for those of the installed packages.
+
+    Raises:
+        InvalidRequest: unusable vectors, an unknown metric, kind or parameter.
+        Cancelled: `cancel` was set.
+    """
+    rows = _check_rows(vectors, "vectors")
+    if metric not in METRICS:
+        raise InvalidRequest(f"metric must be one of {', '.join(METRICS)}, got {metric!r:.80}", "metric")
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise InvalidRequest(f"threads must be an integer of at least 1, got {threads!r:.80}", "threads")
+    training = None
+    if training_queries is not None:
+        training = _check_queries(training_queries, rows.shape[1], "training_queries")
+    registry = registry or discover()
+    spec = registry.resolve({"kind": kind, "params": dict(params or {})}, len(rows), rows.shape[1], metric)
+    context = BuildContext(threads, seed, training, progress, cancel)
+    return Index(spec, rows, registry.builder(spec.kind).build(rows, metric, spec.params, context))
+
+
+def open_index(path: str | Path, *, registry: Registry | None = None) -> Index:
+    """Open what `Index.save` wrote; the rows are memory-mapped.
+
+    Raises:
+        Corrupted: a file is missing or damaged.
+    """
+    directory = Path(path)
+    facts = open_header(directory, _KIND, _FORMAT_VERSION)
+    spec = IndexSpec.from_json(facts["spec"])
+    try:
+        rows = np.load(directory / _ROWS_NAME, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise Corrupted(f"{directory / _ROWS_NAME} cannot be read: {error}") from error
+    inner = (registry or discover()).open(spec, directory / _INDEX_FOLDER, rows, facts["metric"])
+    return Index(spec, rows, inner)
+
+
+def _check_rows(value: ArrayLike, name: str) -> Rows:
+    array = np.asarray(value)
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    if array.dtype.name not in _DTYPES:
+        raise InvalidRequest(f"{name} must be {', '.join(_DTYPES)} or float64, got {array.dtype}", name)
+    if array.ndim != 2 or 0 in array.shape:
+        raise InvalidRequest(f"{name} must be an array [n, d] with n and d at least 1, got shape {array.shape}", name)
+    if array.shape[1] > limits.VECTOR_DIMENSIONS_MAX:
+        raise InvalidRequest(f"{name} may have {limits.VECTOR_DIMENSIONS_MAX} dimensions, got {array.shape[1]}", name)
+    _check_finite(array, name)
+    return np.ascontiguousarray(array)
+
+
+def _check_queries(value: ArrayLike, dimensions: int, name: str = "queries") -> NDArray[np.float32]:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise InvalidRequest(f"{name} must be numbers, got {array.dtype}", name)
+    if array.ndim == 1:
+        array = array[None, :]
+    if array.ndim != 2 or array.shape[1] != dimensions:
+        raise InvalidRequest(f"{name} must be an array [nq, {dimensions}], got shape {array.shape}", name)
+    converted = np.ascontiguousarray(array, dtype=np.float32)
+    _check_finite(converted, name)
+    return converted
+
+
+def _check_finite(array: NDArray[Any], name: str) -> None:
+    if array.dtype.kind != "f":
+        return
+    for start in range(0, len(array), _CHECK_ROWS):
+        finite = np.isfinite(array[start : start + _CHECK_ROWS]).all(axis=1)
+        if not finite.all():
+            raise InvalidRequest(f"{name} must be finite, got NaN or infinity", f"{name}[{start + int(finite.argmin())}]")
+
+
+def _check_allow(
+    allow: NDArray[np.bool_] | NDArray[np.uint64] | None, count: int
+) -> NDArray[np.uint64] | None:
+    if allow is None:
+        return None
+    if allow.dtype == np.bool_ and allow.shape == (count,):
+        return bitmap.from_bools(allow)
+    if allow.dtype == np.uint64 and allow.shape == ((count + 63) // 64,):
+        return allow
+    raise InvalidRequest(
+        f"allow must be bool [{count}] or uint64 [{(count + 63) // 64}], got {allow.dtype} {list(allow.shape)}", "allow"
+    )

@@ -1,0 +1,76 @@
+"""The files of a saved index: a header with magic, kind, version, facts and checksums, beside the kind's own files."""
+
+import json
+import mmap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from nearfield.engine import _native
+from nearfield.engine.errors import Corrupted
+
+MAGIC: Final = "nearfield-index"
+HEADER_NAME: Final = "header.json"
+
+
+def save_header(
+    directory: Path, kind: str, format_version: int, facts: Mapping[str, Any], files: Sequence[Path]
+) -> Path:
+    """Write the header of files that are already there; returns its path.
+
+    Args:
+        facts: what `open_header` gives back; JSON values.
+        files: the index's own files, all in `directory`.
+    """
+    body = {
+        "kind": kind,
+        "format_version": format_version,
+        "facts": dict(facts),
+        "files": {path.name: {"bytes": path.stat().st_size, "crc32c": _checksum(path)} for path in files},
+    }
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    header = directory / HEADER_NAME
+    header.write_text(f"{MAGIC} {_native.crc32c(text.encode()):08x}\n{text}\n")
+    return header
+
+
+def open_header(directory: Path, kind: str, format_version: int) -> dict[str, Any]:
+    """The facts of a saved index, after every checksum held.
+
+    Raises:
+        Corrupted: a file is missing, damaged, or of another kind or format.
+    """
+    path = directory / HEADER_NAME
+    try:
+        first, text = path.read_text().split("\n", 1)
+        text = text.rstrip("\n")
+        if first != f"{MAGIC} {_native.crc32c(text.encode()):08x}":
+            raise ValueError("its checksum does not hold")
+        body = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise Corrupted(f"{path} is not the header of an index: {error}") from error
+    found = (body["kind"], body["format_version"])
+    if found != (kind, format_version):
+        raise Corrupted(f"{path} is of kind {found[0]} format {found[1]}, expected {kind} format {format_version}")
+    for name, expected in body["files"].items():
+        _verify(directory / name, expected["bytes"], expected["crc32c"])
+    facts: dict[str, Any] = body["facts"]
+    return facts
+
+
+def _verify(path: Path, size: int, checksum: int) -> None:
+    try:
+        found = path.stat().st_size
+        if found != size:
+            raise Corrupted(f"{path} has {found} bytes, expected {size}")
+        if _checksum(path) != checksum:
+            raise Corrupted(f"{path} is damaged: its CRC-32C does not hold")
+    except OSError as error:
+        raise Corrupted(f"{path} cannot be read: {error}") from error
+
+
+def _checksum(path: Path) -> int:
+    if not path.stat().st_size:
+        return _native.crc32c(b"")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _native.crc32c(content)

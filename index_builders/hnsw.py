@@ -1,0 +1,175 @@
+"""HNSW through hnswlib: a layered proximity graph over its own float32 copy of the rows."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import hnswlib
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine.errors import Corrupted
+from nearfield.engine.index.protocol import BuildContext, Hits, Rows
+from nearfield.engine.segment import bitmap
+from nearfield.index_builders.base_rows import BaseRows, padded
+from nearfield.index_builders.files import open_header, save_header
+from nearfield.index_builders.params import BoolParam, IntParam, knob, parse
+
+KIND: Final = "hnsw"
+FORMAT_VERSION: Final = 1
+GRAPH_NAME: Final = "hnsw.bin"
+
+PARAMS: Final = (
+    IntParam("m", 16, 2, 512),
+    IntParam("ef_construction", 200, 4, 10_000),
+    IntParam("ef", 80, 1, 100_000),
+    BoolParam("deterministic", False),
+)
+
+# One candidate of the search list costs as much as scanning this many rows (measured at 384 and 784 dimensions, one thread).
+_SCAN_ROWS_PER_CANDIDATE: Final = 25
+# What hnswlib keeps per element beside vector, links and label: link pointer, level, lock, label table, visited marks.
+_OVERHEAD_BYTES_PER_ROW: Final = 8 + 4 + 40 + 44 + 2
+_LABEL_LOCKS_BYTES: Final = 65_536 * 40
+
+
+class HnswIndex:
+    """A built graph.
+
+    hnswlib's `ef` is a field of the graph that concurrent searches would share, and it searches with max(ef, k); so `ef` stays 1
+    and the wanted list length goes in as k: nothing is written during a search. Answers carry exact distances to the rows.
+    """
+
+    kind = KIND
+
+    def __init__(self, base: BaseRows, graph: hnswlib.Index | None, params: Mapping[str, Any]) -> None:
+        self._base = base
+        self._graph = graph
+        self._params = params
+        self.metric = base.metric
+        self.count = base.count
+        self.dimensions = base.dimensions
+        if graph is not None:
+            graph.set_ef(1)
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, params: Mapping[str, Any], allow: NDArray[np.uint64] | None = None
+    ) -> Hits:
+        """See VectorIndex.search; knobs: `ef`, `threads`.
+
+        A filter makes the list longer in inverse proportion to the share of allowed rows; where a scan of these costs less, or
+        the list of a query holds too few of them to be trusted, that query is answered by the scan.
+        """
+        threads = knob(params, "threads") or 1
+        allowed = self.count if allow is None else bitmap.count(allow)
+        graph = self._graph
+        if graph is None or allowed == 0 or self.equivalent_scan_rows(k, params, allowed) >= allowed:
+            return self._base.scan(queries, k, allow, threads)
+        ef = self._ef(k, params)
+        prepared = self._base.prepared(queries)
+        try:
+            labels, _ = graph.knn_query(prepared, self._list_length(ef, allowed), num_threads=threads)
+        except RuntimeError:  # the list could not be filled: that many rows are not reachable
+            return self._base.scan(queries, k, allow, threads)
+        candidates = labels.view(np.int64)
+        if allow is None:
+            return padded(self._base.rank(prepared, candidates[:, :k], k), k)
+        kept = bitmap.test(allow, candidates.ravel()).reshape(candidates.shape)
+        trusted = kept.sum(axis=1) >= min(allowed, max(k, ef // 2))
+        return self._masked(queries, prepared, candidates, kept, trusted, k, allow, threads)
+
+    def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
+        """See VectorIndex: proportional to the length of the search list."""
+        return _SCAN_ROWS_PER_CANDIDATE * float(self._list_length(self._ef(k, params), allowed))
+
+    def save(self, directory: Path) -> list[Path]:
+        """Write hnswlib's file, inverse norms where there are any, and the header."""
+        files = self._base.save(directory)
+        if self._graph is not None:
+            self._graph.save_index(str(directory / GRAPH_NAME))
+            files.append(directory / GRAPH_NAME)
+        return [*files, save_header(directory, KIND, FORMAT_VERSION, self._base.facts(), files)]
+
+    def resident_bytes(self) -> int:
+        """hnswlib's vectors, links and tables, and one visited list; each more concurrent search holds 2 bytes a row."""
+        if self._graph is None:
+            return self._base.resident_bytes()
+        stored = self._graph.index_file_size() + self.count * _OVERHEAD_BYTES_PER_ROW + _LABEL_LOCKS_BYTES
+        return int(stored) + self._base.resident_bytes()
+
+    def _ef(self, k: int, params: Mapping[str, Any]) -> int:
+        given = knob(params, "ef")
+        return max(given, k) if given is not None else max(self._params["ef"], 2 * k)
+
+    def _list_length(self, ef: int, allowed: int) -> int:
+        return min(self.count, -(-ef * self.count // max(allowed, 1)))
+
+    def _masked(
+        self,
+        queries: NDArray[np.float32],
+        prepared: NDArray[np.float32],
+        candidates: NDArray[np.int64],
+        kept: NDArray[np.bool_],
+        trusted: NDArray[np.bool_],
+        k: int,
+        allow: NDArray[np.uint64],
+        threads: int,
+    ) -> Hits:
+        """The nearest kept candidates of trusted queries, and a scan for the others."""
+        first = np.argsort(~kept, axis=1, kind="stable")[:, :k]
+        rows = np.where(np.take_along_axis(kept, first, axis=1), np.take_along_axis(candidates, first, axis=1), -1)
+        rows[~trusted] = -1
+        hits = padded(self._base.rank(prepared, rows, k), k)
+        if not trusted.all():
+            scanned = self._base.scan(queries[~trusted], k, allow, threads)
+            hits.rows[~trusted], hits.distances[~trusted] = scanned.rows, scanned.distances
+        return hits
+
+
+class HnswBuilder:
+    """Builds by inserting rows in order.
+
+    With more than one thread hnswlib's insertions race, and the graph, though as good, differs from build to build;
+    `deterministic` builds on one thread, which makes same seed same bytes true (and the build slower).
+    """
+
+    kind = KIND
+    format_version = FORMAT_VERSION
+    metrics = frozenset({"l2", "ip", "cosine"})
+
+    def parse_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`m` links per row and layer (twice that in the lowest), `ef_construction`, default `ef`, `deterministic`."""
+        return parse(KIND, PARAMS, params)
+
+    def estimate_bytes(self, count: int, dimensions: int, params: Mapping[str, Any]) -> int:
+        """Float32 rows, 2 m links of 4 bytes in the lowest layer, the layers above, and hnswlib's tables."""
+        m = params["m"]
+        lowest = 4 * dimensions + 4 * (2 * m + 1) + 8
+        above = (4 * m + 4) / (m - 1) + 4
+        return int(count * (lowest + above + _OVERHEAD_BYTES_PER_ROW)) + _LABEL_LOCKS_BYTES
+
+    def build(self, rows: Rows, metric: str, params: Mapping[str, Any], context: BuildContext) -> HnswIndex:
+        """Inserts block by block, so float32 copies of half-precision or byte rows stay small."""
+        base = BaseRows.measure(rows, metric)
+        if base.count == 0:
+            return HnswIndex(base, None, params)
+        graph = hnswlib.Index("l2" if metric == "l2" else "ip", base.dimensions)
+        graph.init_index(base.count, params["m"], params["ef_construction"], context.seed)
+        threads = 1 if params["deterministic"] else max(context.threads, 1)
+        for _, block in base.blocks(context):
+            graph.add_items(block, num_threads=threads)
+        return HnswIndex(base, graph, params)
+
+    def open(self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any]) -> HnswIndex:
+        """See IndexBuilder.open."""
+        base = BaseRows.open(directory, rows, metric, open_header(directory, KIND, FORMAT_VERSION))
+        if base.count == 0:
+            return HnswIndex(base, None, params)
+        graph = hnswlib.Index("l2" if metric == "l2" else "ip", base.dimensions)
+        try:
+            graph.load_index(str(directory / GRAPH_NAME))
+        except RuntimeError as error:
+            raise Corrupted(f"hnswlib cannot read {directory / GRAPH_NAME}: {error}") from error
+        if graph.get_current_count() != base.count:
+            raise Corrupted(f"{directory / GRAPH_NAME} holds {graph.get_current_count()} rows, expected {base.count}")
+        return HnswIndex(base, graph, params)

@@ -1,0 +1,67 @@
+"""Declared parameters of an index kind, and the one way they are checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nearfield.engine.errors import InvalidRequest
+
+
+@dataclass(frozen=True)
+class IntParam:
+    """An integer within bounds; where the default is None, null lets the engine choose."""
+
+    name: str
+    default: int | None
+    least: int
+    most: int
+
+    def check(self, value: object) -> int | None:
+        if value is None and self.default is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and self.least <= value <= self.most:
+            return value
+        raise InvalidRequest(
+            f"{self.name} must be an integer from {self.least} to {self.most}, got {value!r:.80}", f"params.{self.name}"
+        )
+
+
+@dataclass(frozen=True)
+class BoolParam:
+    """A switch."""
+
+    name: str
+    default: bool
+
+    def check(self, value: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        raise InvalidRequest(f"{self.name} must be true or false, got {value!r:.80}", f"params.{self.name}")
+
+
+def parse(kind: str, declared: Sequence[IntParam | BoolParam], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Every declared parameter, checked, with defaults for those not given.
+
+    Raises:
+        InvalidRequest: an unknown name, or a value of the wrong type or out of range.
+    """
+    known = {param.name for param in declared}
+    unknown = sorted(set(params) - known)
+    if unknown:
+        allowed = ", ".join(sorted(known)) or "none"
+        raise InvalidRequest(f"index kind `{kind}` has no parameter `{unknown[0]}`; it has: {allowed}", "params")
+    return {param.name: param.check(params[param.name]) if param.name in params else param.default for param in declared}
+
+
+def knob(params: Mapping[str, Any], name: str) -> int | None:
+    """A search knob: an integer of at least 1, or None when not given.
+
+    Raises:
+        InvalidRequest: something else was given.
+    """
+    value = params.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidRequest(f"{name} must be an integer of at least 1, got {value!r:.80}", f"params.{name}")
+    return value
