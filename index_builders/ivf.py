@@ -1,0 +1,185 @@
+"""IVF through faiss: rows grouped by their nearest cluster centre, half-precision codes, exact distances for the answers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine.errors import Corrupted
+from nearfield.engine.index.protocol import BuildContext, Hits, Rows
+from nearfield.engine.segment import bitmap
+from nearfield.index_builders.base_rows import BaseRows, padded, report
+from nearfield.index_builders.files import open_header, save_header
+from nearfield.index_builders.ivf_lists import Coder, cluster, fill_lists, list_of_rows
+from nearfield.index_builders.params import IntParam, knob, parse
+
+KIND: Final = "ivf"
+FORMAT_VERSION: Final = 1
+LISTS_NAME: Final = "ivf.faiss"
+CENTRE_NAME: Final = "centre.npy"
+
+PARAMS: Final = (IntParam("nlist", None, 1, 1_000_000), IntParam("nprobe", None, 1, 1_000_000))
+
+# Candidates beyond k whose exact distances are computed: half-precision codes may swap near neighbours.
+_EXTRA_CANDIDATES: Final = 8
+# A probed row costs about this many scanned rows (codes of 2 bytes, one list after another); a rejected one next to nothing.
+_SCAN_ROWS_PER_PROBED_ROW: Final = 0.7
+_SCAN_ROWS_PER_REJECTED_ROW: Final = 0.05
+
+
+class IvfIndex:
+    """Inverted lists of half-precision codes of the centred rows."""
+
+    kind = KIND
+
+    def __init__(self, base: BaseRows, coder: Coder, lists: Any, params: Mapping[str, Any]) -> None:
+        self._base = base
+        self._coder = coder
+        self._lists = lists
+        self._list_of_row = list_of_rows(lists)
+        self._nprobe = params["nprobe"] or default_nprobe(lists.nlist)
+        self.metric = base.metric
+        self.count = base.count
+        self.dimensions = base.dimensions
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, params: Mapping[str, Any], allow: NDArray[np.uint64] | None = None
+    ) -> Hits:
+        """See VectorIndex.search; knobs: `nprobe`, `threads`.
+
+        A filter makes a query probe lists, nearest first, until it has met as many allowed rows as `nprobe` lists hold on average;
+        where a scan of the allowed rows costs less, they are scanned.
+        """
+        threads = knob(params, "threads") or 1
+        allowed = self.count if allow is None else bitmap.count(allow)
+        if allowed == 0 or self.equivalent_scan_rows(k, params, allowed) >= allowed:
+            return self._base.scan(queries, k, allow, threads)
+        nprobe = min(knob(params, "nprobe") or self._nprobe, self._lists.nlist)
+        prepared = self._base.prepared(queries)
+        encoded = self._coder.queries(prepared)
+        wanted = min(k + _EXTRA_CANDIDATES, self.count)
+        faiss.omp_set_num_threads(threads)  # of the calling thread only
+        if allow is None:
+            _, rows = self._lists.search(encoded, wanted, params=faiss.SearchParametersIVF(nprobe=nprobe))
+        else:
+            rows = self._probe_allowed(encoded, wanted, nprobe, allow)
+        return self._complete(queries, prepared, rows, k, min(k, allowed), allow, threads)
+
+    def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
+        """See VectorIndex: the centres, the probed rows that are allowed, and those that are rejected on the way."""
+        nlist = self._lists.nlist
+        nprobe = min(knob(params, "nprobe") or self._nprobe, nlist)
+        met = max(nprobe * self.count / nlist, k)
+        rejected = met * (self.count / max(allowed, 1) - 1)
+        return float(nlist + _SCAN_ROWS_PER_PROBED_ROW * met + _SCAN_ROWS_PER_REJECTED_ROW * rejected)
+
+    def save(self, directory: Path) -> list[Path]:
+        """Write faiss's file, the centre, inverse norms where there are any, and the header."""
+        files = [*self._base.save(directory), directory / LISTS_NAME, directory / CENTRE_NAME]
+        faiss.write_index(self._lists, str(directory / LISTS_NAME))
+        np.save(directory / CENTRE_NAME, self._coder.centre)
+        facts = {**self._base.facts(), "code_scale": self._coder.scale}
+        return [*files, save_header(directory, KIND, FORMAT_VERSION, facts, files)]
+
+    def resident_bytes(self) -> int:
+        """Codes, ids, the list of each row, and centres."""
+        per_row = self._lists.code_size + 8 + self._list_of_row.itemsize
+        return int(self.count * per_row + self._lists.nlist * 4 * self.dimensions) + self._base.resident_bytes()
+
+    def _probe_allowed(
+        self, encoded: NDArray[np.float32], wanted: int, nprobe: int, allow: NDArray[np.uint64]
+    ) -> NDArray[np.int64]:
+        """Rows [nq, wanted] from the nearest lists that together hold enough allowed rows."""
+        nlist = self._lists.nlist
+        per_list = np.bincount(self._list_of_row[bitmap.positions(allow, self.count)], minlength=nlist)
+        enough = min(max(nprobe * self.count / nlist, wanted), per_list.sum())
+        width = min(nlist, int(1.5 * nprobe * self.count / per_list.sum()) + 1)
+        while True:
+            distances, lists = self._lists.quantizer.search(encoded, width)
+            met = np.cumsum(per_list[lists], axis=1)
+            if width == nlist or (met[:, -1] >= enough).all():
+                break
+            width = min(nlist, 2 * width)
+        needed = (met < enough).sum(axis=1) + 1
+        width = min(width, int(needed.max()))
+        lists = np.where(np.arange(width) < needed[:, None], lists[:, :width], -1)
+        distances = np.ascontiguousarray(distances[:, :width])
+        selector = faiss.IDSelectorBitmap(8 * len(allow), faiss.swig_ptr(allow.view(np.uint8)))
+        found = np.empty((len(encoded), wanted), dtype=np.int64)
+        scores = np.empty((len(encoded), wanted), dtype=np.float32)
+        self._lists.search_preassigned_c(
+            len(encoded), faiss.swig_ptr(encoded), wanted, faiss.swig_ptr(lists), faiss.swig_ptr(distances),
+            faiss.swig_ptr(scores), faiss.swig_ptr(found), False, faiss.SearchParametersIVF(sel=selector, nprobe=width),
+        )  # fmt: skip
+        return found
+
+    def _complete(
+        self,
+        queries: NDArray[np.float32],
+        prepared: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        k: int,
+        expected: int,
+        allow: NDArray[np.uint64] | None,
+        threads: int,
+    ) -> Hits:
+        """Candidates ranked by exact distance; queries with fewer than `expected` of them are scanned."""
+        hits = padded(self._base.rank(prepared, rows, k), k)
+        short = (rows >= 0).sum(axis=1) < expected
+        if short.any():
+            scanned = self._base.scan(queries[short], k, allow, threads)
+            hits.rows[short], hits.distances[short] = scanned.rows, scanned.distances
+        return hits
+
+
+def default_nlist(count: int) -> int:
+    """Lists for that many rows: 4 sqrt(n)."""
+    return max(1, min(int(4 * count**0.5), count))
+
+
+def default_nprobe(nlist: int) -> int:
+    """Lists probed by default: a twelfth, at least 8."""
+    return min(nlist, max(8, -(-nlist // 12)))
+
+
+class IvfBuilder:
+    """Clusters a sample, then sorts every row into the list of its nearest centre."""
+
+    kind = KIND
+    format_version = FORMAT_VERSION
+    metrics = frozenset({"l2", "ip", "cosine"})
+
+    def parse_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`nlist` (null: 4 sqrt(n)) and default `nprobe` (null: nlist / 12)."""
+        return parse(KIND, PARAMS, params)
+
+    def estimate_bytes(self, count: int, dimensions: int, params: Mapping[str, Any]) -> int:
+        """Codes of 2 bytes a dimension, 12 bytes a row of bookkeeping, and float32 centres."""
+        nlist = params["nlist"] or default_nlist(count)
+        return count * (2 * dimensions + 12) + nlist * 4 * dimensions
+
+    def build(self, rows: Rows, metric: str, params: Mapping[str, Any], context: BuildContext) -> IvfIndex:
+        """Reads the rows three times: centre and range, clusters, lists."""
+        report(context, 0.0)
+        base = BaseRows.measure(rows, metric)
+        faiss.omp_set_num_threads(max(context.threads, 1))
+        coder = Coder.measure(base)
+        nlist = min(params["nlist"] or default_nlist(base.count), max(base.count, 1))
+        centres = cluster(base, coder, nlist, context)
+        return IvfIndex(base, coder, fill_lists(base, coder, centres, context), params)
+
+    def open(self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any]) -> IvfIndex:
+        """See IndexBuilder.open."""
+        facts = open_header(directory, KIND, FORMAT_VERSION)
+        base = BaseRows.open(directory, rows, metric, facts)
+        try:
+            lists = faiss.read_index(str(directory / LISTS_NAME))
+        except RuntimeError as error:
+            raise Corrupted(f"faiss cannot read {directory / LISTS_NAME}: {error}") from error
+        if (lists.ntotal, lists.d) != (base.count, base.dimensions):
+            raise Corrupted(f"{directory / LISTS_NAME} holds [{lists.ntotal}, {lists.d}], expected {list(rows.shape)}")
+        coder = Coder(np.load(directory / CENTRE_NAME), facts["code_scale"], metric)
+        return IvfIndex(base, coder, lists, params)
