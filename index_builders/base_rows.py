@@ -24,8 +24,8 @@ class BaseRows:
     """Rows [n, d] in their stored type with the metric they are compared by.
 
     Args:
-        row_scale: float32 [n], inverse norms of cosine rows; None where their length is 1 (up to rounding) or 0, and for
-            other metrics.
+        row_scale: float32 [n], inverse norms of cosine rows; None where their length is 1 (up to rounding) or
+            0, and for other metrics.
     """
 
     def __init__(self, rows: Rows, metric: str, row_scale: NDArray[np.float32] | None) -> None:
@@ -46,8 +46,11 @@ class BaseRows:
             block *= self.row_scale[where, None]
         return block
 
-    def blocks(self, context: BuildContext, done: float = 0.0, share: float = 1.0) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """(first row, block) over all rows; reports progress from `done` to `done + share` and stops when cancelled.
+    def blocks(
+        self, context: BuildContext, done: float = 0.0, share: float = 1.0
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """(first row, block) over all rows; reports progress from `done` to `done + share` and stops when
+        cancelled.
 
         Raises:
             Cancelled: `context.cancel` was set.
@@ -61,7 +64,9 @@ class BaseRows:
         """Queries as the index compares them: of unit length for cosine."""
         return normalized(queries) if self.metric == "cosine" else queries
 
-    def scan(self, queries: NDArray[np.float32], k: int, allow: NDArray[np.uint64] | None, threads: int) -> Hits:
+    def scan(
+        self, queries: NDArray[np.float32], k: int, allow: NDArray[np.uint64] | None, threads: int
+    ) -> Hits:
         """The exact answer."""
         return scan(queries, self.rows, self.metric, k, allow, self.row_scale, threads)
 
@@ -114,7 +119,9 @@ class BaseRows:
         opened = cls(rows, metric, scale)
         for name, found in opened.facts().items():
             if facts[name] != found:
-                raise Corrupted(f"the index in {directory} is of rows with {name} {facts[name]}, got rows with {found}")
+                raise Corrupted(
+                    f"the index in {directory} is of rows with {name} {facts[name]}, got rows with {found}"
+                )
         return opened
 
 

@@ -72,20 +72,22 @@ class Index:
         Args:
             queries: [nq, d], or [d] for one query.
             threads: native threads of this call.
-            allow: which rows qualify: bool [n], or a bitmap uint64 [ceil(n / 64)] (bit i of word i // 64); None for all.
-            knobs: search knobs of the kind, `ef` (hnsw) or `nprobe` (ivf); None is the default, and a knob that the kind does
-                not have is ignored, so that one sweep can drive every kind.
+            allow: which rows qualify: bool [n], or a bitmap uint64 [ceil(n / 64)] (bit i of word i // 64);
+                None for all.
+            knobs: search knobs of the kind, `ef` (hnsw) or `nprobe` (ivf); None is the default, and a knob
+                that the kind does not have is ignored, so that one sweep can drive every kind.
 
         Returns:
-            ids int64 [nq, k], -1 pads; distances float32 [nq, k], ascending, +inf pads (l2: squared; ip: negative inner product;
+            ids int64 [nq, k], -1 pads; distances float32 [nq, k], ascending, +inf pads (l2: squared; ip:
+            negative inner product;
             cosine: 1 - cosine; l1).
 
         Raises:
             InvalidRequest: wrong shape, NaN or infinite values, or a k or knob out of range.
         """
         prepared = _check_queries(queries, self.dimensions)
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= limits.SEARCH_LIMIT_MAX:
-            raise InvalidRequest(f"k must be an integer from 1 to {limits.SEARCH_LIMIT_MAX}, got {k!r:.80}", "k")
+        if not 1 <= k <= limits.SEARCH_LIMIT_MAX:
+            raise InvalidRequest(f"k must be from 1 to {limits.SEARCH_LIMIT_MAX}, got {k}", "k")
         words = _check_allow(allow, self.count)
         hits = self._inner.search(prepared, int(k), {**knobs, "threads": threads}, words)
         return hits.rows, hits.distances
@@ -103,7 +105,9 @@ class Index:
         directory = Path(path)
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):
-            raise InvalidRequest(f"expected a new or empty directory to save into, got {directory} with files in it")
+            raise InvalidRequest(
+                f"expected a new or empty directory to save into, got {directory} with files in it"
+            )
         (directory / _INDEX_FOLDER).mkdir()
         self._inner.save(directory / _INDEX_FOLDER)
         np.save(directory / _ROWS_NAME, self._rows)
@@ -127,8 +131,8 @@ def build_index(
     """Build an index over an array.
 
     Args:
-        vectors: [n, d], n >= 1; float32, float16 and uint8 are kept as they are (and referenced, not copied, where contiguous),
-            float64 becomes float32.
+        vectors: [n, d], n >= 1; float32, float16 and uint8 are kept as they are (and referenced, not copied,
+            where contiguous), float64 becomes float32.
         metric: `l2`, `ip`, `cosine` or `l1`.
         kind: `auto` or a registered kind (`flat`, `hnsw`, `ivf`, ...).
         params: parameters of that kind; what is left out gets its default.
@@ -146,8 +150,8 @@ def build_index(
     rows = _check_rows(vectors, "vectors")
     if metric not in METRICS:
         raise InvalidRequest(f"metric must be one of {', '.join(METRICS)}, got {metric!r:.80}", "metric")
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise InvalidRequest(f"threads must be an integer of at least 1, got {threads!r:.80}", "threads")
+    if threads < 1:
+        raise InvalidRequest(f"threads must be at least 1, got {threads}", "threads")
     training = None
     if training_queries is not None:
         training = _check_queries(training_queries, rows.shape[1], "training_queries")
@@ -181,9 +185,13 @@ def _check_rows(value: ArrayLike, name: str) -> Rows:
     if array.dtype.name not in _DTYPES:
         raise InvalidRequest(f"{name} must be {', '.join(_DTYPES)} or float64, got {array.dtype}", name)
     if array.ndim != 2 or 0 in array.shape:
-        raise InvalidRequest(f"{name} must be an array [n, d] with n and d at least 1, got shape {array.shape}", name)
+        raise InvalidRequest(
+            f"{name} must be an array [n, d] with n and d at least 1, got shape {array.shape}", name
+        )
     if array.shape[1] > limits.VECTOR_DIMENSIONS_MAX:
-        raise InvalidRequest(f"{name} may have {limits.VECTOR_DIMENSIONS_MAX} dimensions, got {array.shape[1]}", name)
+        raise InvalidRequest(
+            f"{name} may have {limits.VECTOR_DIMENSIONS_MAX} dimensions, got {array.shape[1]}", name
+        )
     _check_finite(array, name)
     return np.ascontiguousarray(array)
 
@@ -207,18 +215,21 @@ def _check_finite(array: NDArray[Any], name: str) -> None:
     for start in range(0, len(array), _CHECK_ROWS):
         finite = np.isfinite(array[start : start + _CHECK_ROWS]).all(axis=1)
         if not finite.all():
-            raise InvalidRequest(f"{name} must be finite, got NaN or infinity", f"{name}[{start + int(finite.argmin())}]")
+            raise InvalidRequest(
+                f"{name} must be finite, got NaN or infinity", f"{name}[{start + int(finite.argmin())}]"
+            )
 
 
 def _check_allow(
-    allow: NDArray[np.bool_] | NDArray[np.uint64] | None, count: int
+    allow: NDArray[np.bool_] | NDArray[np.uint64] | None,
+    count: int,
 ) -> NDArray[np.uint64] | None:
     if allow is None:
         return None
+    words = bitmap.word_count(count)
     if allow.dtype == np.bool_ and allow.shape == (count,):
-        return bitmap.from_bools(allow)
-    if allow.dtype == np.uint64 and allow.shape == ((count + 63) // 64,):
-        return allow
-    raise InvalidRequest(
-        f"allow must be bool [{count}] or uint64 [{(count + 63) // 64}], got {allow.dtype} {list(allow.shape)}", "allow"
-    )
+        return bitmap.from_bools(allow.astype(np.bool_))
+    if allow.dtype == np.uint64 and allow.shape == (words,):
+        return allow.astype(np.uint64) & bitmap.full(count)
+    got = f"{allow.dtype} {list(allow.shape)}"
+    raise InvalidRequest(f"allow must be bool [{count}] or uint64 [{words}], got {got}", "allow")

@@ -1,4 +1,4 @@
-"""The files of a saved index: a header with magic, kind, version, facts and checksums, beside the kind's own files."""
+"""The files of a saved index: a header with magic, version, facts and checksums beside the kind's own."""
 
 import json
 import mmap
@@ -51,7 +51,9 @@ def open_header(directory: Path, kind: str, format_version: int) -> dict[str, An
         raise Corrupted(f"{path} is not the header of an index: {error}") from error
     found = (body["kind"], body["format_version"])
     if found != (kind, format_version):
-        raise Corrupted(f"{path} is of kind {found[0]} format {found[1]}, expected {kind} format {format_version}")
+        raise Corrupted(
+            f"{path} is of kind {found[0]} format {found[1]}, expected {kind} format {format_version}"
+        )
     for name, expected in body["files"].items():
         _verify(directory / name, expected["bytes"], expected["crc32c"])
     facts: dict[str, Any] = body["facts"]

@@ -28,7 +28,11 @@ class FlatIndex:
         self.dimensions = base.dimensions
 
     def search(
-        self, queries: NDArray[np.float32], k: int, params: Mapping[str, Any], allow: NDArray[np.uint64] | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        params: Mapping[str, Any],
+        allow: NDArray[np.uint64] | None = None,
     ) -> Hits:
         """See VectorIndex.search; the only knob is `threads`."""
         return self._base.scan(queries, k, allow, knob(params, "threads") or 1)

@@ -26,9 +26,11 @@ PARAMS: Final = (
     BoolParam("deterministic", False),
 )
 
-# One candidate of the search list costs as much as scanning this many rows (measured at 384 and 784 dimensions, one thread).
+# One candidate of the search list costs as much as scanning this many rows (measured at 384 and 784
+# dimensions, one thread).
 _SCAN_ROWS_PER_CANDIDATE: Final = 25
-# What hnswlib keeps per element beside vector, links and label: link pointer, level, lock, label table, visited marks.
+# What hnswlib keeps per element beside vector, links and label: link pointer, level, lock, label table,
+# visited marks.
 _OVERHEAD_BYTES_PER_ROW: Final = 8 + 4 + 40 + 44 + 2
 _LABEL_LOCKS_BYTES: Final = 65_536 * 40
 
@@ -36,8 +38,10 @@ _LABEL_LOCKS_BYTES: Final = 65_536 * 40
 class HnswIndex:
     """A built graph.
 
-    hnswlib's `ef` is a field of the graph that concurrent searches would share, and it searches with max(ef, k); so `ef` stays 1
-    and the wanted list length goes in as k: nothing is written during a search. Answers carry exact distances to the rows.
+    hnswlib's `ef` is a field of the graph that concurrent searches would share, and it searches with max(ef,
+    k); so `ef` stays 1 and the wanted list length goes in as k: nothing is written during a search. Answers
+    carry exact distances
+        to the rows.
     """
 
     kind = KIND
@@ -53,12 +57,17 @@ class HnswIndex:
             graph.set_ef(1)
 
     def search(
-        self, queries: NDArray[np.float32], k: int, params: Mapping[str, Any], allow: NDArray[np.uint64] | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        params: Mapping[str, Any],
+        allow: NDArray[np.uint64] | None = None,
     ) -> Hits:
         """See VectorIndex.search; knobs: `ef`, `threads`.
 
-        A filter makes the list longer in inverse proportion to the share of allowed rows; where a scan of these costs less, or
-        the list of a query holds too few of them to be trusted, that query is answered by the scan.
+        A filter makes the list longer in inverse proportion to the share of allowed rows; where a scan of
+        these costs less, or the list of a query holds too few of them to be trusted, that query is answered
+        by the scan.
         """
         threads = knob(params, "threads") or 1
         allowed = self.count if allow is None else bitmap.count(allow)
@@ -91,11 +100,13 @@ class HnswIndex:
         return [*files, save_header(directory, KIND, FORMAT_VERSION, self._base.facts(), files)]
 
     def resident_bytes(self) -> int:
-        """hnswlib's vectors, links and tables, and one visited list; each more concurrent search holds 2 bytes a row."""
+        """hnswlib's vectors, links and tables. Every concurrent search but one adds 2 bytes a row."""
         if self._graph is None:
             return self._base.resident_bytes()
-        stored = self._graph.index_file_size() + self.count * _OVERHEAD_BYTES_PER_ROW + _LABEL_LOCKS_BYTES
-        return int(stored) + self._base.resident_bytes()
+        stored: int = (
+            self._graph.index_file_size() + self.count * _OVERHEAD_BYTES_PER_ROW + _LABEL_LOCKS_BYTES
+        )
+        return stored + self._base.resident_bytes()
 
     def _ef(self, k: int, params: Mapping[str, Any]) -> int:
         given = knob(params, "ef")
@@ -117,7 +128,9 @@ class HnswIndex:
     ) -> Hits:
         """The nearest kept candidates of trusted queries, and a scan for the others."""
         first = np.argsort(~kept, axis=1, kind="stable")[:, :k]
-        rows = np.where(np.take_along_axis(kept, first, axis=1), np.take_along_axis(candidates, first, axis=1), -1)
+        rows = np.where(
+            np.take_along_axis(kept, first, axis=1), np.take_along_axis(candidates, first, axis=1), -1
+        )
         rows[~trusted] = -1
         hits = padded(self._base.rank(prepared, rows, k), k)
         if not trusted.all():
@@ -129,8 +142,8 @@ class HnswIndex:
 class HnswBuilder:
     """Builds by inserting rows in order.
 
-    With more than one thread hnswlib's insertions race, and the graph, though as good, differs from build to build;
-    `deterministic` builds on one thread, which makes same seed same bytes true (and the build slower).
+    With more than one thread hnswlib's insertions race, and the graph, though as good, differs from build to
+    build; `deterministic` builds on one thread, which makes same seed same bytes true (and the build slower).
     """
 
     kind = KIND
@@ -138,7 +151,7 @@ class HnswBuilder:
     metrics = frozenset({"l2", "ip", "cosine"})
 
     def parse_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`m` links per row and layer (twice that in the lowest), `ef_construction`, default `ef`, `deterministic`."""
+        """`m` links per row (lowest layer: twice that), `ef_construction`, default `ef`, `deterministic`."""
         return parse(KIND, PARAMS, params)
 
     def estimate_bytes(self, count: int, dimensions: int, params: Mapping[str, Any]) -> int:
@@ -171,5 +184,7 @@ class HnswBuilder:
         except RuntimeError as error:
             raise Corrupted(f"hnswlib cannot read {directory / GRAPH_NAME}: {error}") from error
         if graph.get_current_count() != base.count:
-            raise Corrupted(f"{directory / GRAPH_NAME} holds {graph.get_current_count()} rows, expected {base.count}")
+            raise Corrupted(
+                f"{directory / GRAPH_NAME} holds {graph.get_current_count()} rows, expected {base.count}"
+            )
         return HnswIndex(base, graph, params)

@@ -1,4 +1,4 @@
-"""IVF through faiss: rows grouped by their nearest cluster centre, half-precision codes, exact distances for the answers."""
+"""IVF through faiss: rows grouped by nearest centre, half-precision codes, exact distances in answers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,8 @@ PARAMS: Final = (IntParam("nlist", None, 1, 1_000_000), IntParam("nprobe", None,
 
 # Candidates beyond k whose exact distances are computed: half-precision codes may swap near neighbours.
 _EXTRA_CANDIDATES: Final = 8
-# A probed row costs about this many scanned rows (codes of 2 bytes, one list after another); a rejected one next to nothing.
+# A probed row costs about this many scanned rows (codes of 2 bytes, one list after another); a rejected one
+# next to nothing.
 _SCAN_ROWS_PER_PROBED_ROW: Final = 0.7
 _SCAN_ROWS_PER_REJECTED_ROW: Final = 0.05
 
@@ -46,12 +47,16 @@ class IvfIndex:
         self.dimensions = base.dimensions
 
     def search(
-        self, queries: NDArray[np.float32], k: int, params: Mapping[str, Any], allow: NDArray[np.uint64] | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        params: Mapping[str, Any],
+        allow: NDArray[np.uint64] | None = None,
     ) -> Hits:
         """See VectorIndex.search; knobs: `nprobe`, `threads`.
 
-        A filter makes a query probe lists, nearest first, until it has met as many allowed rows as `nprobe` lists hold on average;
-        where a scan of the allowed rows costs less, they are scanned.
+        A filter makes a query probe lists, nearest first, until it has met as many allowed rows as `nprobe`
+        lists hold on average; where a scan of the allowed rows costs less, they are scanned.
         """
         threads = knob(params, "threads") or 1
         allowed = self.count if allow is None else bitmap.count(allow)
@@ -63,13 +68,13 @@ class IvfIndex:
         wanted = min(k + _EXTRA_CANDIDATES, self.count)
         faiss.omp_set_num_threads(threads)  # of the calling thread only
         if allow is None:
-            _, rows = self._lists.search(encoded, wanted, params=faiss.SearchParametersIVF(nprobe=nprobe))
+            _, rows = self._lists.search(encoded, wanted, params=_options(nprobe))
         else:
             rows = self._probe_allowed(encoded, wanted, nprobe, allow)
         return self._complete(queries, prepared, rows, k, min(k, allowed), allow, threads)
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
-        """See VectorIndex: the centres, the probed rows that are allowed, and those that are rejected on the way."""
+        """See VectorIndex: the centres, the allowed rows that are met, and those rejected on the way."""
         nlist = self._lists.nlist
         nprobe = min(knob(params, "nprobe") or self._nprobe, nlist)
         met = max(nprobe * self.count / nlist, k)
@@ -87,12 +92,31 @@ class IvfIndex:
     def resident_bytes(self) -> int:
         """Codes, ids, the list of each row, and centres."""
         per_row = self._lists.code_size + 8 + self._list_of_row.itemsize
-        return int(self.count * per_row + self._lists.nlist * 4 * self.dimensions) + self._base.resident_bytes()
+        return (
+            int(self.count * per_row + self._lists.nlist * 4 * self.dimensions) + self._base.resident_bytes()
+        )
 
     def _probe_allowed(
         self, encoded: NDArray[np.float32], wanted: int, nprobe: int, allow: NDArray[np.uint64]
     ) -> NDArray[np.int64]:
-        """Rows [nq, wanted] from the nearest lists that together hold enough allowed rows."""
+        """Rows [nq, wanted], -1 padded, from the nearest lists that together hold enough allowed rows."""
+        lists, distances = self._lists_with_enough(encoded, wanted, nprobe, allow)
+        width = lists.shape[1]
+        selector = faiss.IDSelectorBitmap(8 * len(allow), faiss.swig_ptr(allow.view(np.uint8)))
+        options = _options(width)
+        options.sel = selector
+        found = np.empty((len(encoded), wanted), dtype=np.int64)
+        scores = np.empty((len(encoded), wanted), dtype=np.float32)
+        self._lists.search_preassigned_c(
+            len(encoded), faiss.swig_ptr(encoded), wanted, faiss.swig_ptr(lists), faiss.swig_ptr(distances),
+            faiss.swig_ptr(scores), faiss.swig_ptr(found), False, options,
+        )  # fmt: skip
+        return found
+
+    def _lists_with_enough(
+        self, encoded: NDArray[np.float32], wanted: int, nprobe: int, allow: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Each query's nearest lists, -1 after the last it needs, and their distances, both [nq, width]."""
         nlist = self._lists.nlist
         per_list = np.bincount(self._list_of_row[bitmap.positions(allow, self.count)], minlength=nlist)
         enough = min(max(nprobe * self.count / nlist, wanted), per_list.sum())
@@ -106,15 +130,7 @@ class IvfIndex:
         needed = (met < enough).sum(axis=1) + 1
         width = min(width, int(needed.max()))
         lists = np.where(np.arange(width) < needed[:, None], lists[:, :width], -1)
-        distances = np.ascontiguousarray(distances[:, :width])
-        selector = faiss.IDSelectorBitmap(8 * len(allow), faiss.swig_ptr(allow.view(np.uint8)))
-        found = np.empty((len(encoded), wanted), dtype=np.int64)
-        scores = np.empty((len(encoded), wanted), dtype=np.float32)
-        self._lists.search_preassigned_c(
-            len(encoded), faiss.swig_ptr(encoded), wanted, faiss.swig_ptr(lists), faiss.swig_ptr(distances),
-            faiss.swig_ptr(scores), faiss.swig_ptr(found), False, faiss.SearchParametersIVF(sel=selector, nprobe=width),
-        )  # fmt: skip
-        return found
+        return lists, np.ascontiguousarray(distances[:, :width])
 
     def _complete(
         self,
@@ -133,6 +149,12 @@ class IvfIndex:
             scanned = self._base.scan(queries[short], k, allow, threads)
             hits.rows[short], hits.distances[short] = scanned.rows, scanned.distances
         return hits
+
+
+def _options(nprobe: int) -> Any:
+    options: Any = faiss.SearchParametersIVF()
+    options.nprobe = nprobe
+    return options
 
 
 def default_nlist(count: int) -> int:
@@ -180,6 +202,8 @@ class IvfBuilder:
         except RuntimeError as error:
             raise Corrupted(f"faiss cannot read {directory / LISTS_NAME}: {error}") from error
         if (lists.ntotal, lists.d) != (base.count, base.dimensions):
-            raise Corrupted(f"{directory / LISTS_NAME} holds [{lists.ntotal}, {lists.d}], expected {list(rows.shape)}")
+            raise Corrupted(
+                f"{directory / LISTS_NAME} holds [{lists.ntotal}, {lists.d}], expected {list(rows.shape)}"
+            )
         coder = Coder(np.load(directory / CENTRE_NAME), facts["code_scale"], metric)
         return IvfIndex(base, coder, lists, params)

@@ -21,9 +21,11 @@ _CODE_MIN: Final = 2.0**-4
 
 @dataclass(frozen=True)
 class Coder:
-    """Moves rows to where half precision resolves them: subtracts the mean, scales by a power of two if need be.
+    """Moves rows to where half precision resolves them: subtracts the mean, scales by a power of two if need
+    be.
 
-    Neither changes who is nearest: l2 does not see a shift, and for ip every row's score moves by the same <query, centre>.
+    Neither changes who is nearest: l2 does not see a shift, and for ip every row's score moves by the same
+        <query, centre>.
 
     Args:
         centre: float32 [d].
@@ -44,7 +46,9 @@ class Coder:
         centre = (total / max(base.count, 1)).astype(np.float32)
         for start in range(0, base.count, BLOCK_ROWS):
             largest = max(largest, float(np.abs(base.block(slice(start, start + BLOCK_ROWS)) - centre).max()))
-        scale = 1.0 if largest == 0 or _CODE_MIN <= largest <= _CODE_MAX else 2.0 ** -np.ceil(np.log2(largest))
+        scale = (
+            1.0 if largest == 0 or _CODE_MIN <= largest <= _CODE_MAX else 2.0 ** -np.ceil(np.log2(largest))
+        )
         return cls(centre, float(scale), base.metric)
 
     def rows(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -138,4 +142,6 @@ def _fill_list(invlists: Any, number: int, rows: NDArray[np.int64], base: BaseRo
     for start in range(0, len(rows), BLOCK_ROWS):
         part = rows[start : start + BLOCK_ROWS]
         codes = coder.rows(base.block(part)).astype(np.float16)
-        invlists.update_entries(number, start, len(part), faiss.swig_ptr(part), faiss.swig_ptr(codes.view(np.uint8)))
+        invlists.update_entries(
+            number, start, len(part), faiss.swig_ptr(part), faiss.swig_ptr(codes.view(np.uint8))
+        )

@@ -22,7 +22,8 @@ class IntParam:
         if isinstance(value, int) and not isinstance(value, bool) and self.least <= value <= self.most:
             return value
         raise InvalidRequest(
-            f"{self.name} must be an integer from {self.least} to {self.most}, got {value!r:.80}", f"params.{self.name}"
+            f"{self.name} must be an integer from {self.least} to {self.most}, got {value!r:.80}",
+            f"params.{self.name}",
         )
 
 
@@ -49,8 +50,13 @@ def parse(kind: str, declared: Sequence[IntParam | BoolParam], params: Mapping[s
     unknown = sorted(set(params) - known)
     if unknown:
         allowed = ", ".join(sorted(known)) or "none"
-        raise InvalidRequest(f"index kind `{kind}` has no parameter `{unknown[0]}`; it has: {allowed}", "params")
-    return {param.name: param.check(params[param.name]) if param.name in params else param.default for param in declared}
+        raise InvalidRequest(
+            f"index kind `{kind}` has no parameter `{unknown[0]}`; it has: {allowed}", "params"
+        )
+    return {
+        param.name: param.check(params[param.name]) if param.name in params else param.default
+        for param in declared
+    }
 
 
 def knob(params: Mapping[str, Any], name: str) -> int | None:

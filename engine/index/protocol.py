@@ -78,6 +78,13 @@ class VectorIndex(Protocol):
         """
         ...
 
+    def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
+        """How many rows a scan reads in the time that this search takes when `allowed` rows are.
+
+        The planner scans when fewer rows than that are allowed.
+        """
+        ...
+
     def save(self, directory: Path) -> list[Path]:
         """Write its own files (not the rows it was built on) into a directory that exists; return them."""
         ...

@@ -1,4 +1,4 @@
-"""Index kinds by name. The only dynamic lookup of the engine, and lazy: a builder's libraries load when it is first used."""
+"""Index kinds by name, the only dynamic lookup of the engine. A kind's libraries load at its first use."""
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
@@ -73,7 +73,9 @@ class Registry:
             builder = self._builders.setdefault(kind, self._builder_loaders[kind]())
         return builder
 
-    def resolve(self, config: Mapping[str, Any], count: int | None, dimensions: int, metric: str) -> IndexSpec:
+    def resolve(
+        self, config: Mapping[str, Any], count: int | None, dimensions: int, metric: str
+    ) -> IndexSpec:
         """The concrete spec a user's index config means for a segment.
 
         Args:
@@ -92,7 +94,8 @@ class Registry:
         builder = self.builder(wanted.kind)
         if metric not in builder.metrics:
             raise InvalidRequest(
-                f"index kind `{builder.kind}` computes {', '.join(sorted(builder.metrics))}, not {metric}", "index.kind"
+                f"index kind `{builder.kind}` computes {', '.join(sorted(builder.metrics))}, not {metric}",
+                "index.kind",
             )
         return IndexSpec(builder.kind, builder.parse_params(wanted.params), builder.format_version)
 
@@ -107,7 +110,8 @@ class Registry:
         builder = self.builder(spec.kind)
         if builder.format_version != spec.format_version:
             raise Corrupted(
-                f"index files of kind `{spec.kind}` have format {spec.format_version}, expected {builder.format_version}"
+                f"files of index kind `{spec.kind}` have format {spec.format_version}, "
+                f"expected {builder.format_version}"
             )
         return builder.open(directory, rows, metric, spec.params)
 
@@ -117,7 +121,9 @@ class Registry:
 
     def _require_known(self, kind: str, known: Mapping[str, Any]) -> None:
         if kind not in known:
-            raise InvalidRequest(f"index kind must be one of {', '.join(sorted(known))}, got `{kind}`", "index.kind")
+            raise InvalidRequest(
+                f"index kind must be one of {', '.join(sorted(known))}, got `{kind}`", "index.kind"
+            )
 
 
 def discover() -> Registry:

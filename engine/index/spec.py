@@ -68,9 +68,9 @@ class IndexSpec:
         """
         try:
             parts = json.loads(text)
-            spec = cls(parts["kind"], parts["params"], parts["format_version"])
+            kind, params, version = parts["kind"], parts["params"], parts["format_version"]
         except (ValueError, KeyError, TypeError) as error:
             raise Corrupted(f"expected the JSON of an index spec, got {text[:80]!r}") from error
-        if not (isinstance(spec.kind, str) and isinstance(spec.params, dict) and type(spec.format_version) is int):
+        if not (isinstance(kind, str) and isinstance(params, dict) and type(version) is int):
             raise Corrupted(f"expected the JSON of an index spec, got {text[:80]!r}")
-        return spec
+        return cls(kind, params, version)

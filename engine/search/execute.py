@@ -41,8 +41,8 @@ def search_batch(
     Args:
         segments: what the caller pinned; a row lives in at most one of them.
         distances: how each vector name compares (`schema.vectors[name].distance`).
-        queries: resolved questions; those with equal `using`, k and params and the same `allowed` array go to native
-            code together.
+        queries: resolved questions; those with equal `using`, k and params and the same `allowed` array go to
+            native code together.
         threads: native threads per call.
 
     Returns:
@@ -74,7 +74,7 @@ def search_batch(
 def qualifying(
     segment: SearchableSegment, using: str, allowed: NDArray[np.int64] | None
 ) -> tuple[bitmap.Words | None, int]:
-    """Local rows of a segment that live, have the vector and pass the filter: bitmap (None: all) and their number."""
+    """Local rows that live, have the vector and pass the filter: their bitmap (None: all) and number."""
     words = segment.live
     present = segment.present(using)
     if present is not None:
@@ -139,12 +139,14 @@ def _local_rows(rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[n
     """Positions in `rows` of those of `wanted` that are there; both ascending."""
     if not len(rows):
         return rows
-    first, last = rows[0], rows[-1]
+    first, last = int(rows[0]), int(rows[-1])
     inside = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, last, side="right")]
     if last - first + 1 == len(rows):
-        return inside - first
+        local: NDArray[np.int64] = inside - first
+        return local
     at = np.searchsorted(rows, inside)
-    return at[rows[at] == inside]
+    found: NDArray[np.int64] = at[rows[at] == inside]
+    return found
 
 
 def _global_rows(rows: NDArray[np.int64], local: NDArray[np.int64]) -> NDArray[np.int64]:

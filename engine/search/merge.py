@@ -39,7 +39,8 @@ def to_scores(distances: NDArray[np.float32], distance: Distance) -> NDArray[np.
 def to_ranking(
     query: VectorQuery, rows: NDArray[np.int64], scores: NDArray[np.float32], distance: Distance
 ) -> Ranking:
-    """One query's merged hits without padding, excluded rows and scores beyond the threshold, at most `query.k`.
+    """One query's merged hits without padding, excluded rows and scores beyond the threshold, at most
+    `query.k`.
 
     Args:
         rows: int64 [m], collection-wide, best first; -1 pads.

@@ -31,7 +31,9 @@ _EXACT = SegmentPlan(Step.SCAN, "an exact search was asked for")
 _NO_INDEX = SegmentPlan(Step.SCAN, "the segment has no index")
 _FILTERED_EXACT = SegmentPlan(Step.FILTERED_SCAN, "an exact search was asked for")
 _FILTERED_NO_INDEX = SegmentPlan(Step.FILTERED_SCAN, "the segment has no index")
-_FEW_ALLOWED = SegmentPlan(Step.FILTERED_SCAN, "so few rows qualify that scanning them costs less than the index")
+_FEW_ALLOWED = SegmentPlan(
+    Step.FILTERED_SCAN, "so few rows qualify that scanning them costs less than the index"
+)
 _ALL_WANTED = SegmentPlan(Step.SCAN, "so many hits are wanted that a scan costs less than the index")
 _INDEX = SegmentPlan(Step.INDEX, "the index reads fewer rows than a scan")
 
@@ -43,7 +45,8 @@ def plan_segment(*, count: int, allowed: int, exact: bool, index_rows_read: floa
         count: rows of the segment.
         allowed: rows that live, have the vector and pass the filter.
         exact: the caller wants the exact answer.
-        index_rows_read: scanned rows that an index search of this k and filter costs as much as; None without an index.
+        index_rows_read: scanned rows that an index search of this k and filter costs as much as; None without
+            an index.
     """
     filtered = allowed < count
     if allowed == 0:

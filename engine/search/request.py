@@ -1,14 +1,14 @@
-"""What the search layer takes and gives: vectors and row numbers only; ids, payloads and filters are resolved outside."""
+"""What the search layer takes and gives: vectors and rows; ids, payloads and filters are resolved outside."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine.index.protocol import Rows, VectorIndex
 from nearfield.engine.query import SearchParams
-from nearfield.engine.schema import UNNAMED, Distance
+from nearfield.engine.schema import UNNAMED
 
 
 class SearchableSegment(Protocol):
@@ -44,6 +44,9 @@ class SearchableSegment(Protocol):
         ...
 
 
+DEFAULT_PARAMS: Final = SearchParams()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorQuery:
     """One question with nothing left to look up.
@@ -52,8 +55,8 @@ class VectorQuery:
         vector: float32 [d], finite.
         k: rows wanted (limit + offset), 1..SEARCH_LIMIT_MAX.
         using: name of the vector searched.
-        allowed: ascending collection-wide rows that pass the filter, int64 [a]; None: no filter. Queries that share a filter
-            should share the array: they are then answered together.
+        allowed: ascending collection-wide rows that pass the filter, int64 [a]; None: no filter. Queries that
+            share a filter should share the array: they are then answered together.
         excluded: rows left out of the answer (the point a query by id asks about); k others come back.
         score_threshold: hits with a worse score are dropped.
         params: exact, and the knobs of the index kinds.
@@ -65,7 +68,7 @@ class VectorQuery:
     allowed: NDArray[np.int64] | None = None
     excluded: tuple[int, ...] = ()
     score_threshold: float | None = None
-    params: SearchParams = SearchParams()
+    params: SearchParams = DEFAULT_PARAMS
 
 
 class Ranking(NamedTuple):
@@ -73,10 +76,9 @@ class Ranking(NamedTuple):
 
     Args:
         rows: int64 [h], collection-wide.
-        scores: float32 [h], user-facing (Cosine 1 - distance, Dot -distance, Euclid sqrt(distance), Manhattan distance).
+        scores: float32 [h], user-facing (Cosine 1 - distance, Dot -distance, Euclid sqrt(distance), Manhattan
+            distance).
     """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
-
-
