@@ -2,10 +2,11 @@
 Native core of Nearfield: SIMD kernels and the loops over rows. Releases the GIL while it works.
 """
 
-from collections.abc import Buffer
+from typing import Any
 
 import numpy
 import numpy.typing
+from typing_extensions import Buffer
 
 import nearfield.engine.errors
 
@@ -34,10 +35,10 @@ class ThreadPool:
 
     @property
     def threads(self) -> int:
-        """How many threads work at once, the calling one included."""
+        """How many threads work at once, the calling included."""
 
 class CancelFlag:
-    """Asks a running native call to stop; set it from any thread."""
+    """Asks a running native call to stop, from any thread."""
 
     def __init__(self) -> None: ...
 
@@ -49,20 +50,23 @@ class CancelFlag:
 class Cancelled(nearfield.engine.errors.Cancelled):
     pass
 
-def crc32c(data: Buffer, initial: int = 0) -> int:
+def crc32c(data: Buffer | numpy.typing.NDArray[Any], initial: int = 0) -> int:
     """
     CRC-32C (Castagnoli) of the bytes of a C-contiguous buffer.
 
     Args:
         initial: the result for the bytes before these, to go on from.
+
+    Raises:
+        ValueError: not a C-contiguous buffer.
     """
 
 def normalize_rows(rows: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
     """
     Scale each row of float32 [n, d] to unit length, in place.
 
-    Rows of zeros, and rows holding an infinity or a NaN, are left as they are. The result is the same on
-    every CPU.
+    Rows of zeros, and rows holding an infinity or a NaN, are left as they are. The result is the same
+    on every CPU.
 
     Returns:
         float32 [n], the former lengths.
@@ -71,7 +75,7 @@ def normalize_rows(rows: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.ND
         ValueError: not a writable C-contiguous float32 [n, d].
     """
 
-def stream_read(data: Buffer, streams: int = 1, prefetch: int = 0, pool: ThreadPool | None = None) -> int:
+def stream_read(data: Buffer | numpy.typing.NDArray[Any], streams: int = 1, prefetch: int = 0, pool: ThreadPool | None = None) -> int:
     """
     Read every byte once: what the memory gives, to compare scans with.
 
@@ -81,7 +85,7 @@ def stream_read(data: Buffer, streams: int = 1, prefetch: int = 0, pool: ThreadP
         pool: all its threads read, each its own part; None reads on the calling thread.
 
     Returns:
-        a number that depends on the bytes (so that reading them cannot be skipped).
+        a number that depends on the bytes, so that reading them cannot be skipped.
     """
 
 def flat_search(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], metric: str, k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, row_scale: numpy.typing.NDArray[numpy.float32] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
@@ -89,15 +93,16 @@ def flat_search(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.typing
     The exact k nearest rows of each query, by one blocked scan.
 
     Equal distances go by row, NaN distances never win, and the result is the same for any number of
-    threads.
+    threads and for any batch a query comes in.
 
     Args:
         queries: float32 [nq, d], C-contiguous.
         rows: float32, float16 or uint8 [n, d], C-contiguous; may be read-only or a memory map.
         metric: 'l2' (squared Euclidean), 'ip' (negated inner product) or 'l1'.
+        k: how many, at least 1.
         allow: uint64 [ceil(n / 64)]; bit i % 64 of word i // 64 allows row i. None allows all.
         row_scale: float32 [n], factor of each row's distance.
-        threads: how many threads may share the work, the calling one included; small scans use fewer.
+        threads: how many may share the work, the calling one included; small scans use fewer.
         pool: whose threads help; None starts and ends them within the call.
         cancel: polled once per block of rows.
 

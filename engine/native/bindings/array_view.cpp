@@ -42,6 +42,8 @@ std::string type_name(const char* format) {
 
 }  // namespace
 
+void raise_value_error(const std::string& message) { throw nb::value_error(message.c_str()); }
+
 ArrayView::ArrayView(nb::handle object, const char* name, bool writable) : name_(name) {
     const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
     if (PyObject_GetBuffer(object.ptr(), &buffer_, flags) != 0) {
@@ -49,7 +51,7 @@ ArrayView::ArrayView(nb::handle object, const char* name, bool writable) : name_
         const std::string wanted = writable ? "a writable C-contiguous array" : "a C-contiguous array";
         const std::string type = nb::cast<std::string>(object.type().attr("__name__"));
         const std::string reason = nb::cast<std::string>(nb::str(cause.value()));
-        throw nb::value_error((std::string(name) + ": expected " + wanted + ", got " + type + ": " + reason).c_str());
+        raise_value_error(std::string(name) + ": expected " + wanted + ", got " + type + ": " + reason);
     }
     dtype_ = dtype_of(buffer_.format, buffer_.itemsize);
 }
@@ -65,7 +67,7 @@ std::string ArrayView::description() const {
 }
 
 void ArrayView::reject(const std::string& expected) const {
-    throw nb::value_error((std::string(name_) + ": expected " + expected + ", got " + description()).c_str());
+    raise_value_error(std::string(name_) + ": expected " + expected + ", got " + description());
 }
 
 RowType row_type(const ArrayView& rows) {

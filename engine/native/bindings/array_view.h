@@ -13,8 +13,9 @@ namespace nearfield::bindings {
 
 enum class DType { f32, f16, u8, u64, i64, other };
 
-// A C-contiguous array (or any bytes-like object) of Python's, borrowed through the buffer protocol: numpy arrays,
-// read-only ones and memory maps alike, without a copy. Holds the buffer until destroyed, which needs the GIL.
+// A C-contiguous array (or any bytes-like object) of Python's, borrowed through the buffer protocol: numpy
+// arrays, read-only ones and memory maps alike, without a copy. Holds the buffer until destroyed, which needs
+// the GIL.
 class ArrayView {
 public:
     // Throws ValueError naming `name` unless `object` exposes a C-contiguous buffer.
@@ -28,10 +29,13 @@ public:
     std::size_t shape(std::size_t axis) const { return static_cast<std::size_t>(buffer_.shape[axis]); }
     std::size_t bytes() const { return static_cast<std::size_t>(buffer_.len); }
     const char* name() const { return name_; }
-    void* mutable_data() const { return buffer_.buf; }
     template <class T>
     const T* data() const {
         return static_cast<const T*>(buffer_.buf);
+    }
+    template <class T>
+    T* mutable_data() const {
+        return static_cast<T*>(buffer_.buf);
     }
 
     bool is(DType dtype, std::size_t ndim) const { return dtype_ == dtype && this->ndim() == ndim; }
@@ -45,6 +49,8 @@ private:
     Py_buffer buffer_;
     DType dtype_;
 };
+
+[[noreturn]] void raise_value_error(const std::string& message);
 
 // Rows [n, d] of one of the stored types. Throws ValueError.
 RowType row_type(const ArrayView& rows);

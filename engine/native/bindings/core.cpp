@@ -2,7 +2,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
 #include <numeric>
 #include <vector>
 
@@ -19,13 +18,64 @@ using namespace nb::literals;
 namespace nearfield::bindings {
 namespace {
 
-constexpr std::size_t kThreadsMax = 1024;
-constexpr std::size_t kReleaseGilBytes = 64 * 1024;  // below this, giving the GIL away costs more than the work
+constexpr std::int64_t kThreadsMax = 1024;
+// Below this many bytes, giving the GIL away costs more than the work.
+constexpr std::size_t kReleaseGilBytes = 64 * 1024;
+
+constexpr const char* kIsaDoc =
+    R"(Name of the instruction-set tier in use: NEARFIELD_ISA's, else the fastest this CPU runs.)";
+
+constexpr const char* kThreadPoolDoc =
+    R"(Threads that native calls may share. Any number of Python threads may use one at once.)";
+
+constexpr const char* kThreadPoolInitDoc = R"(
+Args:
+    threads: how many work at once, the calling thread included.
+
+Raises:
+    ValueError: fewer than 1 or more than 1024.)";
+
+constexpr const char* kCrc32cDoc = R"(CRC-32C (Castagnoli) of the bytes of a C-contiguous buffer.
+
+Args:
+    initial: the result for the bytes before these, to go on from.
+
+Raises:
+    ValueError: not a C-contiguous buffer.)";
+
+constexpr const char* kNormalizeRowsDoc = R"(Scale each row of float32 [n, d] to unit length, in place.
+
+Rows of zeros, and rows holding an infinity or a NaN, are left as they are. The result is the same
+on every CPU.
+
+Returns:
+    float32 [n], the former lengths.
+
+Raises:
+    ValueError: not a writable C-contiguous float32 [n, d].)";
+
+constexpr const char* kStreamReadDoc = R"(Read every byte once: what the memory gives, to compare scans with.
+
+Args:
+    streams: sequences read in turn per thread, 1 to 8.
+    prefetch: how many bytes ahead to prefetch, 0 for none.
+    pool: all its threads read, each its own part; None reads on the calling thread.
+
+Returns:
+    a number that depends on the bytes, so that reading them cannot be skipped.)";
 
 std::vector<std::string> available_isas() {
     std::vector<std::string> names;
     for (const KernelTable* tier : available_tiers()) names.emplace_back(tier->isa);
     return names;
+}
+
+void construct_pool(ThreadPool* self, std::int64_t threads) {
+    if (threads < 1 || threads > kThreadsMax) {
+        raise_value_error("threads: expected 1 to " + std::to_string(kThreadsMax) + ", got " +
+                          std::to_string(threads));
+    }
+    new (self) ThreadPool(static_cast<std::size_t>(threads));
 }
 
 std::uint32_t crc32c(nb::handle data, std::uint32_t initial) {
@@ -41,8 +91,8 @@ nb::object normalize(nb::handle rows) {
     nb::object norms = empty_array(DType::f32, {view.shape(0)});
     const ArrayView norms_view(norms, "norms", true);
     const nb::gil_scoped_release release;
-    normalize_rows(static_cast<float*>(view.mutable_data()), view.shape(0), view.shape(1),
-                   static_cast<float*>(norms_view.mutable_data()));
+    normalize_rows(view.mutable_data<float>(), view.shape(0), view.shape(1),
+                   norms_view.mutable_data<float>());
     return norms;
 }
 
@@ -68,52 +118,35 @@ std::uint64_t stream_read(nb::handle data, std::size_t streams, std::size_t pref
 }  // namespace
 
 void register_core(nb::module_& module) {
-    module.def("isa", [] { return kernels().isa; }, nb::sig("def isa() -> str"),
-               "Name of the instruction-set tier in use: NEARFIELD_ISA's, else the fastest this CPU runs.");
+    const auto isa = [] { return kernels().isa; };
+    module.def("isa", isa, nb::sig("def isa() -> str"), kIsaDoc);
     module.def("available_isas", &available_isas, "Names of the tiers this CPU runs, slowest first.");
 
-    nb::class_<ThreadPool>(module, "ThreadPool",
-                           "Threads that native calls may share. Any number of Python threads may use one at once.")
-        .def("__init__",
-             [](ThreadPool* self, std::int64_t threads) {
-                 if (threads < 1 || threads > static_cast<std::int64_t>(kThreadsMax)) {
-                     throw nb::value_error(("threads: expected 1 to " + std::to_string(kThreadsMax) + ", got " +
-                                            std::to_string(threads)).c_str());
-                 }
-                 new (self) ThreadPool(static_cast<std::size_t>(threads));
-             },
-             "threads"_a,
-             "Args:\n    threads: how many work at once, the calling thread included.\n\n"
-             "Raises:\n    ValueError: fewer than 1 or more than 1024.")
-        .def_prop_ro("threads", &ThreadPool::threads, "How many threads work at once, the calling one included.");
+    nb::class_<ThreadPool>(module, "ThreadPool", kThreadPoolDoc)
+        .def("__init__", &construct_pool, "threads"_a, kThreadPoolInitDoc)
+        .def_prop_ro("threads", &ThreadPool::threads, "How many threads work at once, the calling included.");
 
-    nb::class_<CancelFlag>(module, "CancelFlag", "Asks a running native call to stop; set it from any thread.")
+    nb::class_<CancelFlag>(module, "CancelFlag", "Asks a running native call to stop, from any thread.")
         .def(nb::init<>())
         .def("set", &CancelFlag::set, "Ask for the stop; there is no way back.")
         .def("is_set", &CancelFlag::is_set);
 
-    nb::exception<Cancelled>(module, "Cancelled",
-                             nb::module_::import_("nearfield.engine.errors").attr("Cancelled").ptr());
+    const nb::object base = nb::module_::import_("nearfield.engine.errors").attr("Cancelled");
+    nb::exception<Cancelled>(module, "Cancelled", base.ptr());
 
     module.def("crc32c", &crc32c, "data"_a, "initial"_a = 0,
-               nb::sig("def crc32c(data: collections.abc.Buffer, initial: int = 0) -> int"),
-               "CRC-32C (Castagnoli) of the bytes of a C-contiguous buffer.\n\n"
-               "Args:\n    initial: the result for the bytes before these, to go on from.");
+               nb::sig("def crc32c(data: typing_extensions.Buffer | numpy.typing.NDArray[typing.Any], "
+                       "initial: int = 0) -> int"),
+               kCrc32cDoc);
     module.def("normalize_rows", &normalize, "rows"_a,
                nb::sig("def normalize_rows(rows: numpy.typing.NDArray[numpy.float32]) -> "
                        "numpy.typing.NDArray[numpy.float32]"),
-               "Scale each row of float32 [n, d] to unit length, in place.\n\n"
-               "Rows of zeros, and rows holding an infinity or a NaN, are left as they are. The result is the same on\n"
-               "every CPU.\n\nReturns:\n    float32 [n], the former lengths.\n\n"
-               "Raises:\n    ValueError: not a writable C-contiguous float32 [n, d].");
-    module.def("stream_read", &stream_read, "data"_a, "streams"_a = 1, "prefetch"_a = 0, "pool"_a = nb::none(),
-               nb::sig("def stream_read(data: collections.abc.Buffer, streams: int = 1, prefetch: int = 0, "
-                       "pool: ThreadPool | None = None) -> int"),
-               "Read every byte once: what the memory gives, to compare scans with.\n\n"
-               "Args:\n    streams: sequences read in turn per thread, 1 to 8.\n"
-               "    prefetch: how many bytes ahead to prefetch, 0 for none.\n"
-               "    pool: all its threads read, each its own part; None reads on the calling thread.\n\n"
-               "Returns:\n    a number that depends on the bytes (so that reading them cannot be skipped).");
+               kNormalizeRowsDoc);
+    module.def("stream_read", &stream_read, "data"_a, "streams"_a = 1, "prefetch"_a = 0,
+               "pool"_a = nb::none(),
+               nb::sig("def stream_read(data: typing_extensions.Buffer | numpy.typing.NDArray[typing.Any], "
+                       "streams: int = 1, prefetch: int = 0, pool: ThreadPool | None = None) -> int"),
+               kStreamReadDoc);
 }
 
 }  // namespace nearfield::bindings

@@ -16,16 +16,69 @@ using namespace nb::literals;
 namespace nearfield::bindings {
 namespace {
 
+constexpr const char* kFlatSearchSignature =
+    "def flat_search(queries: numpy.typing.NDArray[numpy.float32], "
+    "rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | "
+    "numpy.typing.NDArray[numpy.uint8], metric: str, k: int, "
+    "allow: numpy.typing.NDArray[numpy.uint64] | None = None, "
+    "row_scale: numpy.typing.NDArray[numpy.float32] | None = None, threads: int = 1, "
+    "pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> "
+    "tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]";
+
+constexpr const char* kFlatSearchDoc = R"(The exact k nearest rows of each query, by one blocked scan.
+
+Equal distances go by row, NaN distances never win, and the result is the same for any number of
+threads and for any batch a query comes in.
+
+Args:
+    queries: float32 [nq, d], C-contiguous.
+    rows: float32, float16 or uint8 [n, d], C-contiguous; may be read-only or a memory map.
+    metric: 'l2' (squared Euclidean), 'ip' (negated inner product) or 'l1'.
+    k: how many, at least 1.
+    allow: uint64 [ceil(n / 64)]; bit i % 64 of word i // 64 allows row i. None allows all.
+    row_scale: float32 [n], factor of each row's distance.
+    threads: how many may share the work, the calling one included; small scans use fewer.
+    pool: whose threads help; None starts and ends them within the call.
+    cancel: polled once per block of rows.
+
+Returns:
+    offsets int64 [nq, k], -1 pads, and distances float32 [nq, k], +inf pads; nearest first.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    Cancelled: `cancel` was set.)";
+
+constexpr const char* kGatherDistancesSignature =
+    "def gather_distances(queries: numpy.typing.NDArray[numpy.float32], "
+    "rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | "
+    "numpy.typing.NDArray[numpy.uint8], offsets: numpy.typing.NDArray[numpy.int64], metric: str, "
+    "row_scale: numpy.typing.NDArray[numpy.float32] | None = None) -> "
+    "numpy.typing.NDArray[numpy.float32]";
+
+constexpr const char* kGatherDistancesDoc = R"(Distances of queries to chosen rows.
+
+Args:
+    queries: float32 [nq, d], or [d] for one query.
+    rows: float32, float16 or uint8 [n, d], C-contiguous.
+    offsets: int64 [m], each within 0 .. n - 1.
+    metric, row_scale: as in `flat_search`; the distances are bit-identical to its.
+
+Returns:
+    float32 [nq, m], or [m] for one query.
+
+Raises:
+    ValueError: a wrong dtype, shape or value, or an offset outside the rows.)";
+
 Metric parse_metric(std::string_view name) {
     if (name == "l2") return Metric::l2;
     if (name == "ip") return Metric::ip;
     if (name == "l1") return Metric::l1;
-    throw nb::value_error(("metric: expected 'l2', 'ip' or 'l1', got '" + std::string(name) + "'").c_str());
+    raise_value_error("metric: expected 'l2', 'ip' or 'l1', got '" + std::string(name) + "'");
 }
 
 std::size_t positive(std::int64_t value, const char* name) {
     if (value < 1) {
-        throw nb::value_error((std::string(name) + ": expected at least 1, got " + std::to_string(value)).c_str());
+        raise_value_error(std::string(name) + ": expected at least 1, got " + std::to_string(value));
     }
     return static_cast<std::size_t>(value);
 }
@@ -34,7 +87,8 @@ std::size_t positive(std::int64_t value, const char* name) {
 template <class T>
 class OptionalVector {
 public:
-    OptionalVector(nb::handle object, const char* name, DType dtype, const char* dtype_name, std::size_t length) {
+    OptionalVector(nb::handle object, const char* name, DType dtype, const char* dtype_name,
+                   std::size_t length) {
         if (object.is_none()) return;
         view_.emplace(object, name);
         if (!view_->is(dtype, 1) || view_->shape(0) != length) {
@@ -47,8 +101,9 @@ private:
     std::optional<ArrayView> view_;
 };
 
-nb::tuple flat_search(nb::handle queries, nb::handle rows, std::string_view metric, std::int64_t k, nb::handle allow,
-                      nb::handle row_scale, std::int64_t threads, ThreadPool* pool, const CancelFlag* cancel) {
+nb::tuple flat_search(nb::handle queries, nb::handle rows, std::string_view metric, std::int64_t k,
+                      nb::handle allow, nb::handle row_scale, std::int64_t threads, ThreadPool* pool,
+                      const CancelFlag* cancel) {
     const ArrayView row_view(rows, "rows");
     const RowType type = row_type(row_view);
     const std::size_t count = row_view.shape(0);
@@ -59,8 +114,12 @@ nb::tuple flat_search(nb::handle queries, nb::handle rows, std::string_view metr
     }
     const OptionalVector<std::uint64_t> allow_view(allow, "allow", DType::u64, "uint64", (count + 63) / 64);
     const OptionalVector<float> scale_view(row_scale, "row_scale", DType::f32, "float32", count);
-    const flat::SearchOptions options{parse_metric(metric), positive(k, "k"), allow_view.data(),
-                                      positive(threads, "threads"), pool, cancel};
+    const flat::SearchOptions options{parse_metric(metric),
+                                      positive(k, "k"),
+                                      allow_view.data(),
+                                      positive(threads, "threads"),
+                                      pool,
+                                      cancel};
     const std::size_t query_count = query_view.shape(0);
     nb::object offsets = empty_array(DType::i64, {query_count, options.k});
     nb::object distances = empty_array(DType::f32, {query_count, options.k});
@@ -70,8 +129,7 @@ nb::tuple flat_search(nb::handle queries, nb::handle rows, std::string_view metr
         const nb::gil_scoped_release release;
         flat::search(kernels(), {query_view.data<float>(), query_count},
                      {row_view.data<void>(), type, count, dims, scale_view.data()}, options,
-                     static_cast<std::int64_t*>(offsets_view.mutable_data()),
-                     static_cast<float*>(distances_view.mutable_data()));
+                     offsets_view.mutable_data<std::int64_t>(), distances_view.mutable_data<float>());
     }
     return nb::make_tuple(offsets, distances);
 }
@@ -79,8 +137,8 @@ nb::tuple flat_search(nb::handle queries, nb::handle rows, std::string_view metr
 void check_offsets(const std::int64_t* offsets, std::size_t offset_count, std::size_t row_count) {
     for (std::size_t i = 0; i < offset_count; ++i) {
         if (offsets[i] < 0 || static_cast<std::uint64_t>(offsets[i]) >= row_count) {
-            throw nb::value_error(("offsets[" + std::to_string(i) + "]: expected 0 <= offset < " +
-                                   std::to_string(row_count) + ", got " + std::to_string(offsets[i])).c_str());
+            raise_value_error("offsets[" + std::to_string(i) + "]: expected 0 <= offset < " +
+                              std::to_string(row_count) + ", got " + std::to_string(offsets[i]));
         }
     }
 }
@@ -111,7 +169,7 @@ nb::object gather_distances(nb::handle queries, nb::handle rows, nb::handle offs
         flat::gather_distances(kernels(), {query_view.data<float>(), query_count},
                                {row_view.data<void>(), type, count, dims, scale_view.data()}, parsed_metric,
                                offset_view.data<std::int64_t>(), offset_count,
-                               static_cast<float*>(out_view.mutable_data()));
+                               out_view.mutable_data<float>());
     }
     return out;
 }
@@ -121,43 +179,9 @@ nb::object gather_distances(nb::handle queries, nb::handle rows, nb::handle offs
 void register_flat(nb::module_& module) {
     module.def("flat_search", &flat_search, "queries"_a, "rows"_a, "metric"_a, "k"_a, "allow"_a = nb::none(),
                "row_scale"_a = nb::none(), "threads"_a = 1, "pool"_a = nb::none(), "cancel"_a = nb::none(),
-               nb::sig("def flat_search(queries: numpy.typing.NDArray[numpy.float32], "
-                       "rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | "
-                       "numpy.typing.NDArray[numpy.uint8], metric: str, k: int, "
-                       "allow: numpy.typing.NDArray[numpy.uint64] | None = None, "
-                       "row_scale: numpy.typing.NDArray[numpy.float32] | None = None, threads: int = 1, "
-                       "pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> "
-                       "tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]"),
-               "The exact k nearest rows of each query, by one blocked scan.\n\n"
-               "Equal distances go by row, NaN distances never win, and the result is the same for any number of\n"
-               "threads.\n\n"
-               "Args:\n"
-               "    queries: float32 [nq, d], C-contiguous.\n"
-               "    rows: float32, float16 or uint8 [n, d], C-contiguous; may be read-only or a memory map.\n"
-               "    metric: 'l2' (squared Euclidean), 'ip' (negated inner product) or 'l1'.\n"
-               "    allow: uint64 [ceil(n / 64)]; bit i % 64 of word i // 64 allows row i. None allows all.\n"
-               "    row_scale: float32 [n], factor of each row's distance.\n"
-               "    threads: how many threads may share the work, the calling one included; small scans use fewer.\n"
-               "    pool: whose threads help; None starts and ends them within the call.\n"
-               "    cancel: polled once per block of rows.\n\n"
-               "Returns:\n    offsets int64 [nq, k], -1 pads, and distances float32 [nq, k], +inf pads; nearest first.\n\n"
-               "Raises:\n    ValueError: a wrong dtype, shape or value; says what was expected and what came.\n"
-               "    Cancelled: `cancel` was set.");
+               nb::sig(kFlatSearchSignature), kFlatSearchDoc);
     module.def("gather_distances", &gather_distances, "queries"_a, "rows"_a, "offsets"_a, "metric"_a,
-               "row_scale"_a = nb::none(),
-               nb::sig("def gather_distances(queries: numpy.typing.NDArray[numpy.float32], "
-                       "rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | "
-                       "numpy.typing.NDArray[numpy.uint8], offsets: numpy.typing.NDArray[numpy.int64], metric: str, "
-                       "row_scale: numpy.typing.NDArray[numpy.float32] | None = None) -> "
-                       "numpy.typing.NDArray[numpy.float32]"),
-               "Distances of queries to chosen rows.\n\n"
-               "Args:\n"
-               "    queries: float32 [nq, d], or [d] for one query.\n"
-               "    rows: float32, float16 or uint8 [n, d], C-contiguous.\n"
-               "    offsets: int64 [m], each within 0 .. n - 1.\n"
-               "    metric, row_scale: as in `flat_search`; the distances are bit-identical to its.\n\n"
-               "Returns:\n    float32 [nq, m], or [m] for one query.\n\n"
-               "Raises:\n    ValueError: a wrong dtype, shape or value, or an offset outside the rows.");
+               "row_scale"_a = nb::none(), nb::sig(kGatherDistancesSignature), kGatherDistancesDoc);
 }
 
 }  // namespace nearfield::bindings

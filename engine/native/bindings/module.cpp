@@ -4,7 +4,8 @@
 #include "core/dispatch.h"
 
 NB_MODULE(_native, module) {
-    module.doc() = "Native core of Nearfield: SIMD kernels and the loops over rows. Releases the GIL while it works.";
+    module.doc() =
+        "Native core of Nearfield: SIMD kernels and the loops over rows. Releases the GIL while it works.";
     nearfield::kernels();  // a bad NEARFIELD_ISA must fail the import, not the first search
     nearfield::bindings::register_core(module);
     nearfield::bindings::register_flat(module);

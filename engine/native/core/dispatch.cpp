@@ -12,8 +12,8 @@ namespace {
 
 #if defined(__x86_64__)
 bool cpu_has_avx2() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
-           __builtin_cpu_supports("sse4.2");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c") && __builtin_cpu_supports("sse4.2");
 }
 
 bool cpu_has_avx512() {
@@ -61,7 +61,8 @@ const KernelTable& tier_named(const std::string& isa) {
         if (isa == tier->isa) return *tier;
         names += (names.empty() ? "" : ", ") + std::string(tier->isa);
     }
-    throw std::invalid_argument("NEARFIELD_ISA: expected one of " + names + " on this machine, got '" + isa + "'");
+    throw std::invalid_argument("NEARFIELD_ISA: expected one of " + names + " on this machine, got '" + isa +
+                                "'");
 }
 
 const KernelTable& kernels() {

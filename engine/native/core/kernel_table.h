@@ -16,25 +16,28 @@ inline constexpr int kMetricCount = 3;
 inline constexpr int kRowTypeCount = 3;
 
 struct DistanceBatch {
-    const float* queries;          // [query_count, dims]
+    const float* queries;  // [query_count, dims]
     std::size_t query_count;
-    const void* rows;              // [any, dims]; the batch is its first row_count rows, or those at `offsets`
-    const std::int64_t* offsets;   // [row_count] row numbers, or nullptr
+    const void* rows;             // [any, dims]; the batch is its first row_count rows, or those at `offsets`
+    const std::int64_t* offsets;  // [row_count] row numbers, or nullptr
     std::size_t row_count;
     std::size_t dims;
-    float* out;                    // [query_count, out_stride], the first row_count of each are written
+    float* out;  // [query_count, out_stride], the first row_count of each are written
     std::size_t out_stride;
 };
 
 using DistanceKernel = void (*)(const DistanceBatch& batch);
 
-// A pair's distance does not depend on the batch it is computed in: every tier sums a pair in one fixed order.
+// A pair's distance does not depend on the batch it is computed in: every tier sums a pair in one fixed
+// order.
 struct KernelTable {
     const char* isa;
     DistanceKernel distances[kMetricCount][kRowTypeCount];
     std::uint32_t (*crc32c)(std::uint32_t crc, const void* data, std::size_t bytes);
-    // Reads every byte once, as `streams` (1 to 8) interleaved sequences; the result only keeps the loads alive.
-    std::uint64_t (*stream_read)(const void* data, std::size_t bytes, std::size_t streams, std::size_t prefetch);
+    // Reads every byte once, as `streams` (1 to 8) interleaved sequences; the result only keeps the loads
+    // alive.
+    std::uint64_t (*stream_read)(const void* data, std::size_t bytes, std::size_t streams,
+                                 std::size_t prefetch);
 };
 
 extern const KernelTable kBaselineKernels;

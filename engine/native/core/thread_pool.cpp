@@ -7,7 +7,8 @@
 namespace nearfield {
 
 struct ThreadPool::Job {
-    Job(std::size_t task_count, const std::function<void(std::size_t)>& task_body) : count(task_count), task(task_body) {}
+    Job(std::size_t task_count, const std::function<void(std::size_t)>& task_body)
+        : count(task_count), task(task_body) {}
 
     const std::size_t count;
     const std::function<void(std::size_t)>& task;  // outlives every task: the caller waits for all of them
@@ -16,8 +17,8 @@ struct ThreadPool::Job {
 
     std::mutex mutex;
     std::condition_variable all_ended;
-    std::size_t ended = 0;      // guarded by mutex
-    std::exception_ptr error;   // guarded by mutex
+    std::size_t ended = 0;     // guarded by mutex
+    std::exception_ptr error;  // guarded by mutex
 };
 
 ThreadPool::ThreadPool(std::size_t threads) {

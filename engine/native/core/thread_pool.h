@@ -11,8 +11,8 @@
 
 namespace nearfield {
 
-// Threads that help whoever calls `parallel_for`. Any number of callers may use one pool at once, also from inside a
-// task: a caller works through its own tasks and never waits for one that nobody has begun.
+// Threads that help whoever calls `parallel_for`. Any number of callers may use one pool at once, also from
+// inside a task: a caller works through its own tasks and never waits for one that nobody has begun.
 class ThreadPool {
 public:
     // `threads` counts the calling thread, so a pool of one starts none.
@@ -23,8 +23,8 @@ public:
 
     std::size_t threads() const { return workers_.size() + 1; }
 
-    // Runs task(0) ... task(count - 1), each once, and returns when all have ended. The first exception thrown by a
-    // task is rethrown here; tasks not begun by then are skipped.
+    // Runs task(0) ... task(count - 1), each once, and returns when all have ended. The first exception
+    // thrown by a task is rethrown here; tasks not begun by then are skipped.
     void parallel_for(std::size_t count, const std::function<void(std::size_t)>& task);
 
 private:

@@ -12,13 +12,14 @@
 namespace nearfield::flat {
 namespace {
 
-constexpr std::size_t kBlockBytes = 128 * 1024;          // rows of one kernel call: they stay in the second-level cache
+constexpr std::size_t kBlockBytes = 128 * 1024;  // rows of one kernel call: they fit the second-level cache
 constexpr std::size_t kBlockRowsMax = 1024;
-constexpr std::size_t kQueryBytes = 256 * 1024;          // queries that share one pass over the rows
+constexpr std::size_t kQueryBytes = 256 * 1024;  // queries that share one pass over the rows
 constexpr std::size_t kQueriesMax = 256;
-constexpr std::size_t kHeapBytes = 64 * 1024 * 1024;     // candidate heaps of one pass, all threads together
-constexpr std::size_t kShareBytes = 1024 * 1024;         // rows a thread takes at a time
-constexpr std::size_t kTermsPerThread = 1 << 20;         // query x row x dimension below which a thread costs more than it gives
+constexpr std::size_t kHeapBytes = 64 * 1024 * 1024;  // candidate heaps of one pass, all threads together
+constexpr std::size_t kShareBytes = 1024 * 1024;      // rows a thread takes at a time
+// Query x row x dimension terms below which waking a thread costs more than it gives.
+constexpr std::size_t kTermsPerThread = 1 << 20;
 
 std::size_t element_bytes(RowType type) {
     switch (type) {
@@ -33,14 +34,19 @@ DistanceKernel kernel_of(const KernelTable& kernels, Metric metric, RowType type
     return kernels.distances[static_cast<int>(metric)][static_cast<int>(type)];
 }
 
-std::size_t round_up(std::size_t value, std::size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+std::size_t round_up(std::size_t value, std::size_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
 
 // One pass over the rows for a group of queries.
 class Pass {
 public:
     Pass(const KernelTable& kernels, const Queries& queries, const Rows& rows, const SearchOptions& options,
          std::size_t slots)
-        : kernel_(kernel_of(kernels, options.metric, rows.type)), queries_(queries), rows_(rows), options_(options) {
+        : kernel_(kernel_of(kernels, options.metric, rows.type)),
+          queries_(queries),
+          rows_(rows),
+          options_(options) {
         const std::size_t row_bytes = std::max<std::size_t>(1, rows.dims * element_bytes(rows.type));
         row_bytes_ = row_bytes;
         block_ = round_up(std::clamp<std::size_t>(kBlockBytes / row_bytes, 64, kBlockRowsMax), 64);
@@ -70,7 +76,10 @@ public:
         std::vector<Neighbor> merged;
         for (std::size_t q = 0; q < queries_.count; ++q) {
             merged.clear();
-            for (const auto& slot : nearest_) merged.insert(merged.end(), slot[q].heap().begin(), slot[q].heap().end());
+            for (const std::vector<Nearest>& slot : nearest_) {
+                const std::vector<Neighbor>& heap = slot[q].heap();
+                merged.insert(merged.end(), heap.begin(), heap.end());
+            }
             std::sort(merged.begin(), merged.end());
             const std::size_t found = std::min(merged.size(), options_.k);
             std::int64_t* row = rows_out + q * options_.k;
@@ -89,8 +98,8 @@ private:
                std::vector<Nearest>& nearest) const {
         if (options_.cancel != nullptr && options_.cancel->is_set()) throw Cancelled();
         const auto* base = static_cast<const unsigned char*>(rows_.data) + batch.first * row_bytes_;
-        kernel_({queries_.data, queries_.count, base, batch.offsets, batch.count, rows_.dims, distances.data(),
-                 batch.count});
+        kernel_({queries_.data, queries_.count, base, batch.offsets, batch.count, rows_.dims,
+                 distances.data(), batch.count});
         for (std::size_t q = 0; q < queries_.count; ++q) {
             float* found = distances.data() + q * batch.count;
             if (rows_.scale != nullptr) {
@@ -129,8 +138,8 @@ std::size_t useful_threads(const Queries& queries, const Rows& rows, const Searc
 
 }  // namespace
 
-void search(const KernelTable& kernels, const Queries& queries, const Rows& rows, const SearchOptions& options,
-            std::int64_t* rows_out, float* distances_out) {
+void search(const KernelTable& kernels, const Queries& queries, const Rows& rows,
+            const SearchOptions& options, std::int64_t* rows_out, float* distances_out) {
     const std::size_t threads = useful_threads(queries, rows, options);
     std::unique_ptr<ThreadPool> own_pool;
     ThreadPool* pool = options.pool;

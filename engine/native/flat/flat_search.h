@@ -24,17 +24,18 @@ struct Queries {
 
 struct SearchOptions {
     Metric metric;
-    std::size_t k;                // at least 1
-    const std::uint64_t* allow;   // [ceil(rows / 64)] bitmap, or nullptr for all; bits beyond the rows are ignored
-    std::size_t threads;          // at least 1
-    ThreadPool* pool;             // nullptr: threads are started for this call if more than one is wanted
-    const CancelFlag* cancel;     // or nullptr
+    std::size_t k;  // at least 1
+    const std::uint64_t*
+        allow;                 // [ceil(rows / 64)] bitmap or nullptr for all; bits past the end mean nothing
+    std::size_t threads;       // at least 1
+    ThreadPool* pool;          // nullptr: threads are started for this call if more than one is wanted
+    const CancelFlag* cancel;  // or nullptr
 };
 
-// The exact k nearest allowed rows of each query, ascending by (distance, row): rows_out and distances_out are [queries, k],
-// padded with -1 and +inf. The result is the same for any number of threads. Throws Cancelled.
-void search(const KernelTable& kernels, const Queries& queries, const Rows& rows, const SearchOptions& options,
-            std::int64_t* rows_out, float* distances_out);
+// The exact k nearest allowed rows of each query, ascending by (distance, row): rows_out and distances_out
+// are [queries, k], padded with -1 and +inf. The same for any number of threads. Throws Cancelled.
+void search(const KernelTable& kernels, const Queries& queries, const Rows& rows,
+            const SearchOptions& options, std::int64_t* rows_out, float* distances_out);
 
 // Distances of every query to rows[offsets[i]]: out is [queries, offset_count]. Offsets must be in bounds.
 void gather_distances(const KernelTable& kernels, const Queries& queries, const Rows& rows, Metric metric,

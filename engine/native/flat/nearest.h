@@ -16,7 +16,7 @@ struct Neighbor {
     }
 };
 
-// The k nearest of the rows offered so far. Rows must be offered in ascending order; NaN distances are ignored.
+// The k nearest of the rows offered so far. They must come in ascending order; NaN distances are ignored.
 class Nearest {
 public:
     explicit Nearest(std::size_t k) : k_(k) { heap_.reserve(k); }

@@ -19,8 +19,9 @@ struct RowBatch {
     }
 };
 
-// Cuts a range of rows into batches in ascending order. Where a bitmap is nearly full, consecutive rows are scanned and
-// filtered afterwards; where it is not, the allowed rows are gathered across blocks until a batch is worth a call.
+// Cuts a range of rows into batches in ascending order. Where a bitmap is nearly full, consecutive rows are
+// scanned and filtered afterwards; where it is not, the allowed rows are gathered across blocks until a batch
+// is worth a call.
 class RowBatcher {
 public:
     // `block` is a multiple of 64, the most rows of one batch.
@@ -31,7 +32,7 @@ public:
 
     bool allows(std::int64_t row) const { return (allow_[row >> 6] >> (row & 63) & 1u) != 0; }
 
-    // Calls consume(batch) for the rows of [first, last), first being a multiple of 64. Some may stay back for later.
+    // Calls consume(batch) for the rows of [first, last), first being a multiple of 64. Some may stay back.
     template <class Consume>
     void scan(std::size_t first, std::size_t last, const Consume& consume) {
         for (; first < last; first += block_) {

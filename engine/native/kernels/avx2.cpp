@@ -30,7 +30,9 @@ float reduce(Vec a) {
 }
 
 Vec load(const float* from) { return _mm256_loadu_ps(from); }
-Vec load(const Half* from) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))); }
+Vec load(const Half* from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
 Vec load(const std::uint8_t* from) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
 }
@@ -42,11 +44,16 @@ Vec load_tail(const Element* from, std::size_t count) {
     return load(padded);
 }
 
-void prefetch(const void* line) { _mm_prefetch(static_cast<const char*>(line), _MM_HINT_T0); }
+// Inlined by force: g++ takes a function that only prefetches for one without effect, and drops the calls.
+inline __attribute__((always_inline)) void prefetch(const void* line) {
+    _mm_prefetch(static_cast<const char*>(line), _MM_HINT_T0);
+}
 
 using Bits = __m256i;
 Bits zero_bits() { return _mm256_setzero_si256(); }
-Bits load_bits(const unsigned char* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+Bits load_bits(const unsigned char* from) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
 Bits exclusive_or(Bits a, Bits b) { return _mm256_xor_si256(a, b); }
 std::uint64_t fold(Bits a) {
     const __m128i two = _mm_xor_si128(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
@@ -54,7 +61,8 @@ std::uint64_t fold(Bits a) {
 }
 
 std::uint64_t load_word(const unsigned char* from) {
-    return static_cast<std::uint64_t>(_mm_cvtsi128_si64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+    return static_cast<std::uint64_t>(
+        _mm_cvtsi128_si64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
 }
 std::uint32_t crc_step(std::uint32_t crc, std::uint64_t word) {
     return static_cast<std::uint32_t>(_mm_crc32_u64(crc, word));

@@ -1,5 +1,5 @@
-// Plain scalar loops that sum in double, compiled without vectorisation: slow, obviously right, and the oracle
-// that the other tiers are compared with.
+// Plain scalar loops that sum in double, compiled without vectorisation: slow, obviously right, and the
+// oracle that the other tiers are compared with.
 
 #include <cstring>
 

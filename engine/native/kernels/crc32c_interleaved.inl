@@ -1,8 +1,9 @@
-// CRC-32C with the CPU's instruction, three blocks at a time: one instruction has a latency of three cycles, so one
-// chain would run at a third of the speed. Included inside the anonymous namespace of a tier that defines
-//   crc_step(std::uint32_t crc, std::uint64_t word), crc_step(std::uint32_t crc, unsigned char byte), load_word(ptr)
+// CRC-32C with the CPU's instruction, three blocks at a time: one instruction has a latency of three cycles,
+// so one chain would run at a third of the speed. Included inside the anonymous namespace of a tier that
+// defines crc_step(crc, 64-bit word), crc_step(crc, byte) and load_word(pointer).
 
-constexpr std::uint32_t kCrc32cPolynomial = 0x82f63b78u;  // bit-reflected: the top bit is the coefficient of x^0
+// Polynomials are bit-reflected: the top bit is the coefficient of x^0.
+constexpr std::uint32_t kCrc32cPolynomial = 0x82f63b78u;
 constexpr std::size_t kLongBlock = 8192;
 constexpr std::size_t kShortBlock = 256;
 
@@ -16,7 +17,7 @@ constexpr std::uint32_t multiply(std::uint32_t a, std::uint32_t b) {
     return product;
 }
 
-// Appending a block of zero bytes to a message multiplies its CRC by a power of x: one table look-up per byte.
+// Appending a block of zero bytes to a message multiplies its CRC by a power of x: a look-up per byte of CRC.
 struct ZeroBlock {
     std::uint32_t values[4][256];
 };
@@ -30,7 +31,8 @@ constexpr ZeroBlock make_zero_block(std::size_t bytes) {
     }
     ZeroBlock block{};
     for (int k = 0; k < 4; ++k) {
-        for (std::uint32_t byte = 0; byte < 256; ++byte) block.values[k][byte] = multiply(byte << (8 * k), power);
+        for (std::uint32_t byte = 0; byte < 256; ++byte)
+            block.values[k][byte] = multiply(byte << (8 * k), power);
     }
     return block;
 }
@@ -43,7 +45,8 @@ std::uint32_t append_zeros(const ZeroBlock& block, std::uint32_t crc) {
            block.values[2][(crc >> 16) & 0xffu] ^ block.values[3][crc >> 24];
 }
 
-std::uint32_t crc_three_blocks(std::uint32_t crc, const unsigned char* data, std::size_t block, const ZeroBlock& zeros) {
+std::uint32_t crc_three_blocks(std::uint32_t crc, const unsigned char* data, std::size_t block,
+                               const ZeroBlock& zeros) {
     std::uint32_t second = 0;
     std::uint32_t third = 0;
     for (std::size_t i = 0; i < block; i += 8) {

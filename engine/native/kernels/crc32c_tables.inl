@@ -1,6 +1,6 @@
-// CRC-32C (Castagnoli) arithmetic, included inside the anonymous namespace of a tier so that no symbol is shared.
-// Polynomials are bit-reflected: the most significant bit is the coefficient of x^0.
+// CRC-32C (Castagnoli) by table, included inside the anonymous namespace of a tier.
 
+// Bit-reflected: the top bit is the coefficient of x^0.
 constexpr std::uint32_t kCrc32cPolynomial = 0x82f63b78u;
 
 // Slicing by 8: values[k][b] is the CRC of byte b followed by k zero bytes.

@@ -1,6 +1,6 @@
-// The yardstick for memory-bound kernels: read every byte once and do next to nothing with it. Included inside the
-// anonymous namespace of a tier that defines Bits, zero_bits(), load_bits(ptr), exclusive_or(a, b), fold(Bits), and
-// prefetch(ptr).
+// The yardstick for memory-bound kernels: read every byte once and do next to nothing with it. Included
+// inside the anonymous namespace of a tier that defines Bits, zero_bits(), load_bits(pointer),
+// exclusive_or(a, b), fold(Bits) and prefetch(pointer).
 
 constexpr std::size_t kReadStep = 256;  // bytes of each stream per round
 constexpr std::size_t kStreamsMax = 8;

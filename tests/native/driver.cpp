@@ -1,0 +1,269 @@
+// The native core without Python, to run under sanitizers and under an emulator: every tier this CPU has
+// against the baseline, the flat search against a plain loop, the thread pool against itself. Exits 1 when a
+// check failed.
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/dispatch.h"
+#include "core/normalize.h"
+#include "core/thread_pool.h"
+#include "flat/flat_search.h"
+
+using namespace nearfield;
+
+namespace {
+
+std::atomic<int> passed{0};
+std::atomic<int> failed{0};
+
+void check(bool holds, const std::string& what) {
+    (holds ? passed : failed)++;
+    if (!holds) std::printf("FAILED %s\n", what.c_str());
+}
+
+constexpr Metric kMetrics[] = {Metric::l2, Metric::ip, Metric::l1};
+constexpr RowType kRowTypes[] = {RowType::f32, RowType::f16, RowType::u8};
+constexpr std::size_t kElementBytes[] = {4, 2, 1};
+
+// Exactly as many bytes as asked for, at an odd multiple of the element size, so that a read past either end
+// is seen.
+class RandomRows {
+public:
+    RandomRows(RowType type, std::size_t count, std::size_t dims, std::mt19937& random)
+        : element_bytes_(kElementBytes[static_cast<int>(type)]),
+          storage_(new unsigned char[element_bytes_ * (count * dims + 1)]) {
+        for (std::size_t i = 0; i < count * dims; ++i) write(type, i, random);
+    }
+    const void* data() const { return storage_.get() + element_bytes_; }
+
+private:
+    void write(RowType type, std::size_t i, std::mt19937& random) {
+        unsigned char* element = storage_.get() + element_bytes_ * (i + 1);
+        const float value = std::uniform_real_distribution<float>(-1.0f, 1.0f)(random);
+        // A half of sign, exponent 8..15 and random fraction: normal numbers from 2^-7 to 2.
+        const auto bits = static_cast<std::uint16_t>((random() & 0x83ffu) | ((8u + random() % 8u) << 10));
+        switch (type) {
+            case RowType::f32: std::memcpy(element, &value, 4); break;
+            case RowType::f16: std::memcpy(element, &bits, 2); break;
+            case RowType::u8: *element = static_cast<unsigned char>(random()); break;
+        }
+    }
+
+    std::size_t element_bytes_;
+    std::unique_ptr<unsigned char[]> storage_;
+};
+
+std::vector<float> random_queries(std::size_t count, std::size_t dims, std::mt19937& random) {
+    std::vector<float> queries(count * dims);
+    for (float& value : queries) value = std::uniform_real_distribution<float>(-1.0f, 1.0f)(random);
+    return queries;
+}
+
+std::vector<float> run_kernel(const KernelTable& tier, Metric metric, RowType type, DistanceBatch batch) {
+    std::vector<float> out(batch.query_count * batch.row_count, -7.0f);
+    batch.out = out.data();
+    batch.out_stride = batch.row_count;
+    tier.distances[static_cast<int>(metric)][static_cast<int>(type)](batch);
+    return out;
+}
+
+// Sums of `dims` terms of up to `largest` each, in another order: a generous bound on what rounding may
+// differ by.
+bool near(float a, float b, std::size_t dims, float largest) {
+    return std::fabs(a - b) <= 1e-6f * static_cast<float>(dims) * largest + 1e-6f * std::fabs(b);
+}
+
+void compare_tier(const KernelTable& tier, std::size_t dims, std::mt19937& random) {
+    constexpr std::size_t kRows = 11;
+    constexpr std::size_t kQueries = 7;
+    const std::vector<std::int64_t> offsets{10, 0, 3, 3, 7, 9, 1, 2, 4};
+    const std::vector<float> queries = random_queries(kQueries, dims, random);
+    for (const RowType type : kRowTypes) {
+        const RandomRows rows(type, kRows, dims, random);
+        const float largest = type == RowType::u8 ? 256.0f * 256.0f : 9.0f;
+        for (const Metric metric : kMetrics) {
+            const std::string what = std::string(tier.isa) + " metric " +
+                                     std::to_string(static_cast<int>(metric)) + " type " +
+                                     std::to_string(static_cast<int>(type)) + " dims " + std::to_string(dims);
+            const DistanceBatch all{queries.data(), kQueries, rows.data(), nullptr, kRows, dims, nullptr, 0};
+            const DistanceBatch some{queries.data(), kQueries, rows.data(), offsets.data(),
+                                     offsets.size(), dims,     nullptr,     0};
+            const std::vector<float> expected = run_kernel(kBaselineKernels, metric, type, all);
+            const std::vector<float> found = run_kernel(tier, metric, type, all);
+            const std::vector<float> gathered = run_kernel(tier, metric, type, some);
+            bool agrees = true;
+            bool same_alone = true;
+            for (std::size_t q = 0; q < kQueries; ++q) {
+                DistanceBatch alone = all;
+                alone.queries += q * dims;
+                alone.query_count = 1;
+                const std::vector<float> single = run_kernel(tier, metric, type, alone);
+                for (std::size_t r = 0; r < kRows; ++r) {
+                    agrees = agrees && near(found[q * kRows + r], expected[q * kRows + r], dims, largest);
+                    same_alone = same_alone && single[r] == found[q * kRows + r];
+                }
+                for (std::size_t i = 0; i < offsets.size(); ++i) {
+                    const float here = found[q * kRows + static_cast<std::size_t>(offsets[i])];
+                    same_alone = same_alone && gathered[q * offsets.size() + i] == here;
+                }
+            }
+            check(agrees, what + ": agrees with the baseline");
+            check(same_alone, what + ": a distance does not depend on its batch");
+        }
+    }
+}
+
+void compare_checksums(const KernelTable& tier, std::mt19937& random) {
+    check(tier.crc32c(0, "123456789", 9) == 0xe3069283u, std::string(tier.isa) + ": CRC-32C check value");
+    for (const std::size_t bytes : {0, 1, 7, 8, 9, 255, 767, 768, 769, 5000, 24575, 24576, 24577, 100003}) {
+        std::vector<unsigned char> data(bytes + 1);
+        for (unsigned char& byte : data) byte = static_cast<unsigned char>(random());
+        const std::uint32_t whole = tier.crc32c(0, data.data() + 1, bytes);
+        const std::size_t cut = bytes / 3;
+        const std::uint32_t parts =
+            tier.crc32c(tier.crc32c(0, data.data() + 1, cut), data.data() + 1 + cut, bytes - cut);
+        check(whole == kBaselineKernels.crc32c(0, data.data() + 1, bytes),
+              std::string(tier.isa) + ": CRC-32C");
+        check(whole == parts, std::string(tier.isa) + ": CRC-32C in parts");
+        for (std::size_t streams = 1; streams <= 8; ++streams)
+            tier.stream_read(data.data() + 1, bytes, streams, 512);
+    }
+}
+
+struct Found {
+    std::vector<std::int64_t> rows;
+    std::vector<float> distances;
+
+    bool operator==(const Found&) const = default;
+};
+
+Found flat_search(const KernelTable& tier, const std::vector<float>& queries, const flat::Rows& rows,
+                  const flat::SearchOptions& options) {
+    const std::size_t count = queries.size() / rows.dims;
+    Found found{std::vector<std::int64_t>(count * options.k), std::vector<float>(count * options.k)};
+    flat::search(tier, {queries.data(), count}, rows, options, found.rows.data(), found.distances.data());
+    return found;
+}
+
+// The same by sorting every allowed distance.
+Found by_sorting(const KernelTable& tier, const std::vector<float>& queries, const flat::Rows& rows,
+                 const flat::SearchOptions& options) {
+    Found found;
+    const std::size_t count = queries.size() / rows.dims;
+    const DistanceBatch batch{queries.data(), count, rows.data, nullptr, rows.count, rows.dims, nullptr, 0};
+    const std::vector<float> distances = run_kernel(tier, options.metric, rows.type, batch);
+    for (std::size_t q = 0; q < count; ++q) {
+        std::vector<std::pair<float, std::int64_t>> order;
+        for (std::size_t r = 0; r < rows.count; ++r) {
+            const float distance = distances[q * rows.count + r];
+            const bool allowed = options.allow == nullptr || (options.allow[r / 64] >> (r % 64) & 1u) != 0;
+            if (allowed && !std::isnan(distance)) order.emplace_back(distance, static_cast<std::int64_t>(r));
+        }
+        std::sort(order.begin(), order.end());
+        order.resize(options.k, {std::numeric_limits<float>::infinity(), -1});
+        for (const auto& [distance, row] : order) {
+            found.distances.push_back(distance);
+            found.rows.push_back(row);
+        }
+    }
+    return found;
+}
+
+void compare_searches(const KernelTable& tier, std::mt19937& random) {
+    ThreadPool pool(3);
+    for (const std::size_t count : {0, 1, 63, 64, 65, 1000, 5003}) {
+        constexpr std::size_t kDims = 70;
+        const std::vector<float> queries = random_queries(6, kDims, random);
+        RandomRows data(RowType::f32, count, kDims, random);
+        const flat::Rows rows{data.data(), RowType::f32, count, kDims, nullptr};
+        for (const unsigned share : {0u, 1u, 30u, 95u, 100u}) {
+            std::vector<std::uint64_t> allow((count + 63) / 64, ~std::uint64_t{0} * (share == 100));
+            for (std::size_t r = 0; r < count; ++r)
+                allow[r / 64] |= std::uint64_t{random() % 100 < share} << (r % 64);
+            for (const std::size_t k : {std::size_t{1}, std::size_t{10}, count + 3}) {
+                const flat::SearchOptions one{Metric::l2, k, allow.data(), 1, nullptr, nullptr};
+                const flat::SearchOptions three{Metric::l2, k, allow.data(), 3, &pool, nullptr};
+                const Found expected = by_sorting(tier, queries, rows, one);
+                check(flat_search(tier, queries, rows, one) == expected, "flat search");
+                check(flat_search(tier, queries, rows, three) == expected, "flat search on a pool");
+            }
+        }
+    }
+    CancelFlag cancel;
+    cancel.set();
+    const std::vector<float> zeros(64 * 8);
+    bool cancelled = false;
+    try {
+        flat_search(tier, {0, 0, 0, 0, 0, 0, 0, 0}, {zeros.data(), RowType::f32, 64, 8, nullptr},
+                    {Metric::ip, 1, nullptr, 1, nullptr, &cancel});
+    } catch (const Cancelled&) {
+        cancelled = true;
+    }
+    check(cancelled, "flat search is cancelled");
+}
+
+void use_pool_from_many_threads() {
+    ThreadPool pool(3);
+    std::vector<std::thread> callers;
+    for (int caller = 0; caller < 4; ++caller) {
+        callers.emplace_back([&pool] {
+            for (int round = 0; round < 200; ++round) {
+                std::vector<int> runs(17);
+                pool.parallel_for(runs.size(), [&](std::size_t i) {
+                    ++runs[i];
+                    if (i == 3) pool.parallel_for(2, [](std::size_t) {});
+                });
+                check(std::count(runs.begin(), runs.end(), 1) == 17, "every task runs once");
+                bool thrown = false;
+                try {
+                    pool.parallel_for(9, [](std::size_t i) {
+                        if (i == 5) throw std::runtime_error("task");
+                    });
+                } catch (const std::runtime_error&) {
+                    thrown = true;
+                }
+                check(thrown, "an exception reaches the caller");
+            }
+        });
+    }
+    for (std::thread& caller : callers) caller.join();
+}
+
+void normalize_some_rows() {
+    const float inf = std::numeric_limits<float>::infinity();
+    std::vector<float> rows{3, 0, 4, 0, 0, 0, 1e30f, 1e30f, 0, inf, 1, 1};
+    std::vector<float> norms(4);
+    normalize_rows(rows.data(), 4, 3, norms.data());
+    check(rows[0] == 0.6f && rows[2] == 0.8f && norms[0] == 5.0f, "normalise");
+    check(rows[3] == 0.0f && norms[1] == 0.0f, "a zero row stays");
+    check(std::fabs(rows[6] - 0.70710678f) < 1e-6f, "large values do not overflow");
+    check(rows[9] == inf && rows[10] == 1.0f, "an infinite row stays");
+}
+
+}  // namespace
+
+int main() {
+    std::mt19937 random(1);
+    for (const KernelTable* tier : available_tiers()) {
+        for (std::size_t dims = 1; dims <= 130; ++dims) compare_tier(*tier, dims, random);
+        compare_tier(*tier, 768, random);
+        compare_checksums(*tier, random);
+        compare_searches(*tier, random);
+        std::printf("%s: %d checks so far\n", tier->isa, passed.load());
+    }
+    use_pool_from_many_threads();
+    normalize_some_rows();
+    std::printf("%d passed, %d failed\n", passed.load(), failed.load());
+    return failed.load() == 0 ? 0 : 1;
+}

@@ -1,0 +1,84 @@
+"""What the compiler made of the tier files: nothing another tier could replace, no foreign instructions."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.checkout import ROOT
+
+# Vector registers beyond SSE, and mask registers: a baseline CPU has none of them.
+WIDE_REGISTER = re.compile(r"%[yz]mm\d+|%k[0-7]\b")
+# A three-operand (VEX) form of any instruction begins with v.
+VEX_INSTRUCTION = re.compile(r"\tv[a-z]")
+
+
+def objects() -> list[Path]:
+    """Tier objects of the most recent build in the checkout."""
+    found = [path for path in ROOT.glob("build/cp*/CMakeFiles/nearfield_core.dir/kernels/*.o")]
+    if not found:
+        pytest.skip("no build tree in this checkout")
+    newest = max(found, key=lambda path: path.stat().st_mtime).parent
+    return sorted(newest.glob("*.o"))
+
+
+def tool(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def symbols(path: Path) -> dict[str, str]:
+    """Letter of every symbol, by name."""
+    lines = [line.split() for line in tool("nm", "--demangle", str(path)).splitlines()]
+    return {" ".join(fields[-1:]): fields[-2] for fields in lines if len(fields) >= 2}
+
+
+def test_there_is_an_object_for_every_tier_source() -> None:
+    names = {path.name.removesuffix(".cpp.o") for path in objects()}
+    assert "baseline" in names
+    assert names in ({"baseline", "avx2", "avx512"}, {"baseline", "neon"}, {"baseline"})
+
+
+def test_no_weak_or_unique_symbols() -> None:
+    for path in objects():
+        weak = {name for name, letter in symbols(path).items() if letter in "wWvVu"}
+        assert not weak, f"{path.name}: another object's copy could be linked instead"
+
+
+def test_only_the_table_is_exported() -> None:
+    for path in objects():
+        exported = {name for name, letter in symbols(path).items() if letter.isupper() and letter != "U"}
+        assert len(exported) == 1, f"{path.name}: {exported}"
+        assert re.fullmatch(r"nearfield::k\w+Kernels", exported.pop())
+
+
+def test_tiers_call_nothing_of_each_other() -> None:
+    for path in objects():
+        called = {name for name, letter in symbols(path).items() if letter == "U"}
+        assert called <= {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}, f"{path.name}: {called}"
+
+
+def test_baseline_holds_no_wide_instructions() -> None:
+    baseline = next(path for path in objects() if path.name.startswith("baseline"))
+    if "x86-64" not in tool("objdump", "-f", str(baseline)):
+        pytest.skip("not an x86-64 build")
+    code = tool("objdump", "-d", "--no-show-raw-insn", str(baseline))
+    assert not WIDE_REGISTER.search(code)
+    assert not VEX_INSTRUCTION.search(code)
+
+
+def test_fast_tiers_hold_what_they_are_named_for() -> None:
+    paths = {path.name.split(".")[0]: path for path in objects()}
+    if "avx512" not in paths:
+        pytest.skip("not an x86-64 build")
+    wide = tool("objdump", "-d", "--no-show-raw-insn", str(paths["avx512"]))
+    narrow = tool("objdump", "-d", "--no-show-raw-insn", str(paths["avx2"]))
+    assert "%zmm" in wide
+    assert "%ymm" in narrow
+    assert not re.search(r"%zmm|%k[0-7]\b", narrow)
+    # The compiler once took the prefetches for calls without effect and dropped most of them.
+    assert wide.count("\tprefetch") >= 100
+    assert narrow.count("\tprefetch") >= 100
