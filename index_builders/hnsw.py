@@ -1,5 +1,6 @@
 """HNSW through hnswlib: a layered proximity graph over its own float32 copy of the rows."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -110,10 +111,11 @@ class HnswIndex:
 
     def _ef(self, k: int, params: Mapping[str, Any]) -> int:
         given = knob(params, "ef")
-        return max(given, k) if given is not None else max(self._params["ef"], 2 * k)
+        default: int = self._params["ef"]
+        return max(default, 2 * k) if given is None else max(given, k)
 
     def _list_length(self, ef: int, allowed: int) -> int:
-        return min(self.count, -(-ef * self.count // max(allowed, 1)))
+        return min(self.count, math.ceil(ef * self.count / max(allowed, 1)))
 
     def _masked(
         self,

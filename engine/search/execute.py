@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nearfield.engine.index.protocol import Hits
 from nearfield.engine.schema import Distance
-from nearfield.engine.search.merge import NO_HITS, merge_segments, to_ranking, to_scores
+from nearfield.engine.search.merge import NO_HITS, merge_segments, to_rankings
 from nearfield.engine.search.plan import SegmentPlan, Step, plan_segment
 from nearfield.engine.search.request import Ranking, SearchableSegment, VectorQuery
 from nearfield.engine.search.scan import scan
@@ -63,11 +63,10 @@ def search_batch(
             threads=threads,
         )
         hits = _search_group(pinned, group)
-        if hits is None:
-            continue
-        scores = to_scores(hits.distances, group.distance)
-        for at, member in enumerate(members):
-            rankings[member] = to_ranking(queries[member], hits.rows[at], scores[at], group.distance)
+        if hits is not None:
+            alike = [queries[member] for member in members]
+            for member, ranking in zip(members, to_rankings(alike, hits, group.distance), strict=True):
+                rankings[member] = ranking
     return rankings
 
 
@@ -152,6 +151,6 @@ def _local_rows(rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[n
 def _global_rows(rows: NDArray[np.int64], local: NDArray[np.int64]) -> NDArray[np.int64]:
     """Collection-wide rows of local ones; -1 stays -1."""
     found = rows[local]
-    if local[:, -1].min() < 0:
+    if -1 in local[:, -1].tolist():
         found[local < 0] = -1
     return found

@@ -36,22 +36,34 @@ def to_scores(distances: NDArray[np.float32], distance: Distance) -> NDArray[np.
     return np.sqrt(distances) if distance is Distance.EUCLID else distances
 
 
-def to_ranking(
-    query: VectorQuery, rows: NDArray[np.int64], scores: NDArray[np.float32], distance: Distance
-) -> Ranking:
-    """One query's merged hits without padding, excluded rows and scores beyond the threshold, at most
-    `query.k`.
+def to_rankings(queries: Sequence[VectorQuery], hits: Hits, distance: Distance) -> list[Ranking]:
+    """Each query's merged hits as scored answer, without pads, excluded rows and scores beyond the threshold.
 
     Args:
-        rows: int64 [m], collection-wide, best first; -1 pads.
-        scores: float32 [m].
+        hits: of these queries, in collection-wide rows.
     """
-    if query.excluded or query.score_threshold is not None or (len(rows) and rows[-1] < 0):
-        keep = rows >= 0
-        if query.excluded:
-            keep &= ~np.isin(rows, query.excluded)
+    scores = to_scores(hits.distances, distance)
+    if -1 not in hits.rows[:, -1].tolist() and not any([query.excluded for query in queries]):
+        rankings = [Ranking(*pair) for pair in zip(hits.rows, scores, strict=True)]
+    else:
+        rankings = [
+            _without_excluded(query, Ranking(*pair))
+            for query, pair in zip(queries, zip(hits.rows, scores, strict=True), strict=True)
+        ]
+    for at, query in enumerate(queries):
         if query.score_threshold is not None:
-            better = np.greater_equal if distance.larger_is_nearer else np.less_equal
-            keep &= better(scores, np.float32(query.score_threshold))
-        rows, scores = rows[keep], scores[keep]
-    return Ranking(rows[: query.k], scores[: query.k])
+            rankings[at] = _above_threshold(rankings[at], query.score_threshold, distance)
+    return rankings
+
+
+def _without_excluded(query: VectorQuery, ranking: Ranking) -> Ranking:
+    keep = ranking.rows >= 0
+    if query.excluded:
+        keep &= ~np.isin(ranking.rows, query.excluded)
+    return Ranking(ranking.rows[keep][: query.k], ranking.scores[keep][: query.k])
+
+
+def _above_threshold(ranking: Ranking, threshold: float, distance: Distance) -> Ranking:
+    better = np.greater_equal if distance.larger_is_nearer else np.less_equal
+    keep = better(ranking.scores, np.float32(threshold))
+    return Ranking(ranking.rows[keep], ranking.scores[keep])
