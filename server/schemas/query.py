@@ -1,0 +1,136 @@
+"""Searching."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from nearfield.server.schemas.common import (
+    Answer,
+    Body,
+    DenseVector,
+    FilterValue,
+    Payload,
+    PointIdValue,
+    ShardKey,
+    VectorName,
+    VectorsValue,
+    WithPayload,
+    WithVector,
+)
+from nearfield.server.schemas.points import OrderByKey
+
+QUERIES_NOT_SERVED = frozenset(
+    "mmr recommend discover context fusion rrf formula relevance_feedback text indices values image object model".split()
+)
+"""Fields of a `query` object which the wire format has and this version answers with a 400 that names them."""
+Near = Annotated[
+    DenseVector | int | str | dict[str, Any],
+    Meta(description="A vector, or the id of a stored point (which is left out of the answer)."),
+]
+
+
+class QueryObject(Body):
+    """Exactly one of the three."""
+
+    nearest: Near | UnsetType = UNSET
+    order_by: Annotated[str, Meta(min_length=1)] | OrderByKey | UnsetType = UNSET
+    sample: Literal["random"] | UnsetType = UNSET
+
+
+class SearchParams(Body):
+    """How to search."""
+
+    hnsw_ef: (
+        Annotated[int, Meta(description="Breadth of a graph search; larger finds more.", ge=1, le=1_000_000)] | None
+    ) = None
+    nprobe: Annotated[int, Meta(description="Lists visited by the `ivf` index.", ge=1)] | None = None
+    exact: Annotated[bool, Meta(description="Scan every point.")] | None = None
+    indexed_only: Annotated[bool, Meta(description="Accepted and ignored.")] | None = None
+    quantization: Annotated[dict[str, Any], Meta(description="Accepted and ignored.")] | None = None
+    acorn: Annotated[dict[str, Any], Meta(description="Accepted and ignored.")] | None = None
+    idf: Annotated[Any, Meta(description="Accepted and ignored.")] | None = None
+
+
+class LookupLocation(Body):
+    """Where the query's point id is looked up, if not in the collection searched."""
+
+    collection: str
+    vector: VectorName | None = None
+    shard_key: ShardKey | None = None
+
+
+class QueryPoints(Body):
+    """One question."""
+
+    query: (
+        Annotated[
+            DenseVector | int | str | QueryObject,
+            Meta(
+                description="A vector, the id of a stored point, or an object; without, points come by ascending id.",
+                examples=[[0.1, 0.2, 0.3, 0.4], {"nearest": 42}, {"order_by": "year"}],
+            ),
+        ]
+        | None
+    ) = None
+    using: VectorName | None = None
+    filter: FilterValue | None = None
+    limit: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    offset: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+    score_threshold: Annotated[float, Meta(description="Hits with a worse score are dropped.")] | None = None
+    params: SearchParams | None = None
+    with_payload: WithPayload | None = None
+    with_vector: WithVector | None = None
+    lookup_from: LookupLocation | None = None
+    prefetch: Annotated[Any, Meta(description="Not served: answered 400.")] | None = None
+    shard_key: ShardKey | None = None
+
+
+class QueryBatch(Body):
+    """Several questions; answers come in their order."""
+
+    searches: list[QueryPoints]
+
+
+class NamedVector(Body):
+    """A vector and the name of the vector it is compared with."""
+
+    name: VectorName
+    vector: DenseVector
+
+
+class SearchPoints(Body):
+    """The older form of a search."""
+
+    vector: DenseVector | NamedVector
+    limit: Annotated[int, Meta(ge=1, le=100_000)]
+    filter: FilterValue | None = None
+    offset: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+    score_threshold: float | None = None
+    params: SearchParams | None = None
+    with_payload: WithPayload | None = None
+    with_vector: WithVector | None = None
+    shard_key: ShardKey | None = None
+
+
+class SearchBatch(Body):
+    """Several searches of the older form."""
+
+    searches: list[SearchPoints]
+
+
+class ScoredPoint(Answer):
+    """A hit; nearest first."""
+
+    id: PointIdValue
+    version: int
+    score: float
+    payload: Payload | None = None
+    vector: VectorsValue | None = None
+    order_value: int | float | None = None
+
+
+class QueryResult(Answer):
+    """The hits of one question."""
+
+    points: list[ScoredPoint]
+

@@ -1,0 +1,106 @@
+"""Searches that wait at the same moment are answered together; none ever waits for another to arrive."""
+
+import asyncio
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from nearfield.engine import limits
+from nearfield.engine.query import ScoredPoint, SearchRequest
+from nearfield.server.metrics import Metrics
+
+if TYPE_CHECKING:
+    from nearfield.engine.collection import Collection
+
+Hits = list[ScoredPoint]
+Outcome = Hits | Exception
+Waiting = tuple[SearchRequest, asyncio.Future[Hits]]
+
+INLINE_BYTES_MAX: Final = 32 * 2**20
+"""Estimated bytes scanned up to which a batch runs on the event loop's thread: a few milliseconds at most."""
+
+
+class SearchQueue:
+    """Gathers the searches of one collection. Everything here runs in the event loop's thread.
+
+    All requests that the event loop reads in one turn are flushed together. A batch that is cheap is answered right
+    there; dear ones go to worker threads, and while those are busy the next batch gathers.
+
+    Args:
+        workers: dear batches that run at once.
+    """
+
+    def __init__(self, collection: "Collection", threads: Executor, workers: int, metrics: Metrics) -> None:
+        # Weak, because queues are kept in a dictionary that forgets a collection when nobody else holds it.
+        self._collection = weakref.ref(collection)
+        self._threads = threads
+        self._free_workers = workers
+        self._metrics = metrics
+        self._waiting: list[Waiting] = []
+        self._flush_planned = False
+
+    def submit(self, request: SearchRequest) -> asyncio.Future[Hits]:
+        """The hits, or the engine's error, of one search."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Hits] = loop.create_future()
+        self._waiting.append((request, future))
+        if not self._flush_planned:
+            self._flush_planned = True
+            loop.call_soon(self._flush)
+        return future
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        collection = self._collection()
+        self._waiting = [entry for entry in self._waiting if not entry[1].done()]
+        while self._waiting and collection is not None:
+            batch = self._waiting[: limits.SEARCH_BATCH_MAX]
+            requests = [request for request, _ in batch]
+            cheap = _is_cheap(collection, requests)
+            if not cheap and not self._free_workers:
+                return
+            if not cheap:
+                share = -(-len(batch) // self._free_workers)
+                batch, requests = batch[:share], requests[:share]
+            del self._waiting[: len(batch)]
+            self._metrics.search_batch.observe(len(batch))
+            if cheap:
+                _resolve(batch, _search(collection, requests))
+            else:
+                self._free_workers -= 1
+                running = asyncio.get_running_loop().run_in_executor(self._threads, _search, collection, requests)
+                running.add_done_callback(partial(self._finished, batch))
+
+    def _finished(self, batch: Sequence[Waiting], running: asyncio.Future[list[Outcome]]) -> None:
+        self._free_workers += 1
+        _resolve(batch, running.result())
+        self._flush()
+
+
+def _is_cheap(collection: "Collection", requests: Sequence[SearchRequest]) -> bool:
+    """Whether the event loop may wait for these; the first filter on a payload key reads every payload, so none with one."""
+    if any(request.filter is not None for request in requests):
+        return False
+    return collection.search_cost_hint(requests) <= INLINE_BYTES_MAX
+
+
+def _search(collection: "Collection", requests: Sequence[SearchRequest]) -> list[Outcome]:
+    """One outcome per request; where the batch fails, each request is tried alone so that only the guilty one fails."""
+    try:
+        return list(collection.search(requests))
+    except Exception as error:
+        if len(requests) == 1:
+            return [error]
+    return [outcome for request in requests for outcome in _search(collection, [request])]
+
+
+def _resolve(batch: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
+    for (_, future), outcome in zip(batch, outcomes, strict=True):
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
