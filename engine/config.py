@@ -20,6 +20,7 @@ class EngineConfig:
         sealed_rows_max: rows beyond which merging stops making a segment larger.
         deleted_share_vacuum: share of dead rows at which a sealed segment is rewritten.
         frozen_segments_max: frozen segments waiting to be sealed at which writers wait.
+        index_bytes_open_max: index files up to this size are opened with the collection, larger ones in the background.
         settle_pause_s: seconds without writes (or ten times that without a new segment) after which indexes are built.
         wal_checkpoint_bytes: size of the write-ahead log at which it is checkpointed.
         background: run maintenance in a background thread; without, it runs only inside `wait_settled`.
@@ -33,7 +34,8 @@ class EngineConfig:
     sealed_segments_target: int = limits.SEALED_SEGMENTS_TARGET
     sealed_rows_max: int = limits.SEALED_ROWS_MAX
     deleted_share_vacuum: float = limits.DELETED_SHARE_VACUUM
-    frozen_segments_max: int = 2
+    frozen_segments_max: int = limits.FROZEN_SEGMENTS_MAX
+    index_bytes_open_max: int = limits.INDEX_BYTES_OPEN_MAX
     settle_pause_s: float = 1.0
     wal_checkpoint_bytes: int = 64 * 2**20
     background: bool = True

@@ -19,14 +19,20 @@ FILTER_CONDITIONS_MAX: Final = 4_096
 FILTER_DEPTH_MAX: Final = 32
 
 WAITING_WRITES_MAX: Final = 1_024
+WAITING_WRITES_BYTES_MAX: Final = 256 * 2**20
+"""Vector and payload bytes of all waiting writes of a collection."""
 GROUP_COMMIT_POINTS_MAX: Final = 20_000
 
 GROWING_BYTES_SEAL: Final = 32 * 2**20
 """Raw vector bytes in the growing segment at which it is sealed."""
 SEALED_ROWS_MAX: Final = 5_000_000
 """Rows beyond which merging stops making a segment larger."""
+FROZEN_SEGMENTS_MAX: Final = 2
+"""Frozen segments waiting to be sealed at which writers wait: bounds the memory of a load."""
 INDEX_ROWS_MIN: Final = 10_000
 """Sealed segments with fewer rows are scanned: a scan that small is as fast and is exact."""
+INDEX_BYTES_OPEN_MAX: Final = 256 * 2**20
+"""Index files of a collection up to this size are opened with it; larger ones in the background, scanned meanwhile."""
 DELETED_SHARE_VACUUM: Final = 0.2
 """Share of dead rows in a sealed segment at which it is rewritten."""
 SEALED_SEGMENTS_TARGET: Final = 4

@@ -63,3 +63,10 @@ def without(words: Words | None, length: int, at: NDArray[np.int64]) -> Words:
 def count(words: Words) -> int:
     """Number of set bits."""
     return int(np.bitwise_count(words).sum())
+
+
+def extended(words: Words | None, length: int, longer: int) -> Words | None:
+    """The bitmap made longer, the new bits set; None stays None."""
+    if words is None or longer == length:
+        return words
+    return from_bools(np.concatenate([to_bools(words, length), np.ones(longer - length, dtype=np.bool_)]))

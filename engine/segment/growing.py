@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self, TypeVar
 
 import numpy as np
@@ -42,7 +43,7 @@ class GrowingView:
     live: bitmap.Words | None = None
     live_count: int = 0
 
-    @property
+    @cached_property
     def rows(self) -> NDArray[np.int64]:
         return np.arange(self.first_row, self.first_row + self.count, dtype=np.int64)
 
@@ -120,14 +121,14 @@ class GrowingSegment:
 
     def __init__(self, specs: Mapping[str, VectorSpec], first_row: int) -> None:
         self._columns = {name: _Column(spec) for name, spec in specs.items()}
-        self._row_bytes = ROW_BYTES + sum(spec.size * spec.datatype.dtype.itemsize for spec in specs.values())
+        self.row_bytes = ROW_BYTES + sum(spec.size * spec.datatype.dtype.itemsize for spec in specs.values())
         self.first_row = first_row
         self.count = 0
 
     @property
     def bytes(self) -> int:
         """Bytes of the rows so far."""
-        return self.count * self._row_bytes
+        return self.count * self.row_bytes
 
     def append(self, count: int, columns: Mapping[str, StoredColumn]) -> None:
         """Add `count` rows; a name that is missing is a vector none of them has."""

@@ -55,7 +55,9 @@ class SealedSegment:
         for name, spec in specs.items():
             stored = file.section(f"vectors/{ordinals[name]}").shape
             if stored != (len(rows), spec.size):
-                raise Corrupted(f"{file.path}: vector {name!r} has shape {stored}, not {(len(rows), spec.size)}")
+                raise Corrupted(
+                    f"{file.path}: vector {name!r} has shape {stored}, not {(len(rows), spec.size)}"
+                )
         return cls(
             id=directory.name,
             directory=directory,
@@ -63,7 +65,9 @@ class SealedSegment:
             rows=rows,
             ordinals=ordinals,
             presence={name: _optional(file, f"present/{ordinals[name]}") for name in specs},
-            scales={n: file.section(f"scale/{ordinals[n]}").array() for n, s in specs.items() if needs_scale(s)},
+            scales={
+                n: file.section(f"scale/{ordinals[n]}").array() for n, s in specs.items() if needs_scale(s)
+            },
             live_count=len(rows),
         )
 
@@ -119,7 +123,9 @@ def write_segment(directory: Path, specs: Mapping[str, VectorSpec], sources: Ite
         for ordinal, (name, spec) in enumerate(specs.items()):
             blocks = _copied(name, picks, order)
             out.add(f"vectors/{ordinal}", spec.datatype.dtype, (len(rows), spec.size), blocks)
-            present = np.concatenate([bitmap.test(source.present(name), local) for source, local in picks])[order]
+            present = np.concatenate([bitmap.test(source.present(name), local) for source, local in picks])[
+                order
+            ]
             if not present.all():
                 words = bitmap.from_bools(present)
                 out.add(f"present/{ordinal}", words.dtype, words.shape, [words])

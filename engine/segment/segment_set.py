@@ -34,7 +34,7 @@ class Segment(SearchableSegment, Protocol):
 
 @dataclass(frozen=True)
 class SegmentSet:
-    """The segments of one moment, oldest rows first within each; iterate it or index it.
+    """The segments of one moment, in no order; a row is in at most one of them.
 
     Args:
         epoch: number of the publication that made this set; equal epochs mean equal content.
@@ -53,7 +53,9 @@ class SegmentSet:
     def __len__(self) -> int:
         return len(self.segments)
 
-    def locate(self, rows: NDArray[np.int64]) -> Iterator[tuple[Segment, NDArray[np.int64], NDArray[np.int64]]]:
+    def locate(
+        self, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[Segment, NDArray[np.int64], NDArray[np.int64]]]:
         """Where global rows are, dead ones included: (segment, positions in `rows`, local positions) per segment with any."""
         for segment in self.segments:
             local, inside = local_positions(segment, rows)

@@ -61,24 +61,29 @@ class Catalog:
         self._connection.execute("INSERT OR IGNORE INTO meta VALUES ('format_version', ?)", (FORMAT_VERSION,))
         (found,) = self._connection.execute("SELECT value FROM meta WHERE key = 'format_version'").fetchone()
         if found != FORMAT_VERSION:
-            raise Corrupted(f"{self._path}: format version {found}; this program reads version {FORMAT_VERSION}")
+            raise Corrupted(
+                f"{self._path}: format version {found}; this program reads version {FORMAT_VERSION}"
+            )
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._connection.close()
 
-    def add(self, name: str, directory: str) -> None:
-        """Enter a new collection.
+    def require_free(self, name: str) -> None:
+        """Check that a name can be given to a new collection.
 
         Raises:
-            Conflict: the name is taken by a collection or an alias.
+            Conflict: it is taken by a collection or an alias.
         """
+        if name in self.collections:
+            raise Conflict(f"Collection `{name}` already exists!")
+        if name in self.aliases:
+            raise Conflict(f"Collection `{name}` can't be created: an alias of that name already exists!")
+
+    def add(self, name: str, directory: str) -> None:
+        """Enter a new collection, whose name was found free."""
         with self._lock, translated(self._path):
-            if name in self.collections:
-                raise Conflict(f"Collection `{name}` already exists!")
-            if name in self.aliases:
-                raise Conflict(f"Collection `{name}` can't be created: an alias of that name already exists!")
             self._connection.execute("INSERT INTO collections VALUES (?, ?)", (name, directory))
             self.collections = {**self.collections, name: directory}
 

@@ -27,10 +27,11 @@ def sync_directory(path: Path) -> None:
 
 def make_directory(path: Path) -> None:
     """Create a directory, and its parents, whose names survive a power loss."""
-    missing = [path, *path.parents][: [part.exists() for part in [path, *path.parents]].index(True)]
-    path.mkdir(parents=True, exist_ok=True)
-    for part in missing:
-        sync_directory(part.parent)
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
 
 
 @contextmanager

@@ -73,7 +73,9 @@ class SectionFileWriter:
         finally:
             self._file.close()
 
-    def add(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> None:
+    def add(
+        self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]
+    ) -> None:
         """Append a section of the given shape, whose rows come as consecutive arrays."""
         offset = self._align()
         checksums, length, carry = [], 0, np.zeros(0, dtype=np.uint8)
@@ -148,7 +150,10 @@ class Section:
         if not self._whole_verified and len(positions):
             row_bytes = self._entry.length // self._entry.shape[0]
             starts = np.unique(positions) * row_bytes
-            spans = [np.arange(at // BLOCK_BYTES, (at + row_bytes - 1) // BLOCK_BYTES + 1) for at in starts.tolist()]
+            spans = [
+                np.arange(at // BLOCK_BYTES, (at + row_bytes - 1) // BLOCK_BYTES + 1)
+                for at in starts.tolist()
+            ]
             touched = np.unique(np.concatenate(spans))
             self._verify(touched[self._unverified[touched]])
         taken: NDArray[Any] = self._array[positions]

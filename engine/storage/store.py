@@ -60,6 +60,7 @@ class PointStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.closed = False
         self.readers = ReaderPool(path)
         with translated(path):
             self.writer = open_writer(path)
@@ -70,15 +71,28 @@ class PointStore:
                 self.writer.close()
                 raise
 
+    @classmethod
+    def create(cls, path: Path, schema: CollectionSchema) -> None:
+        """Make the database of a new collection."""
+        store = cls(path)
+        try:
+            with translated(path):
+                store.save_schema(schema)
+        finally:
+            store.close()
+
     def _check_version(self) -> None:
         found = self.meta("format_version")
         if found is None:
             self.writer.execute("INSERT INTO meta VALUES ('format_version', ?)", (FORMAT_VERSION,))
         elif found != FORMAT_VERSION:
-            raise Corrupted(f"{self.path}: format version {found}; this program reads version {FORMAT_VERSION}")
+            raise Corrupted(
+                f"{self.path}: format version {found}; this program reads version {FORMAT_VERSION}"
+            )
 
     def close(self) -> None:
         """Close every connection; the writer last, so that it alone ever checkpoints."""
+        self.closed = True
         self.readers.close()
         self.writer.close()
 
@@ -110,7 +124,9 @@ class PointStore:
 
     def load_segments(self) -> dict[str, dict[str, Any]]:
         """Registered segments and their manifests."""
-        return {name: json.loads(text) for name, text in self.writer.execute("SELECT id, manifest FROM segments")}
+        return {
+            name: json.loads(text) for name, text in self.writer.execute("SELECT id, manifest FROM segments")
+        }
 
     def load_deleted_rows(self) -> NDArray[np.int64]:
         """Dead rows that still sit in a segment, ascending."""
@@ -131,7 +147,9 @@ class PointStore:
             values = np.frombuffer(data, dtype=spec.datatype.dtype).reshape(-1, spec.size)
             where = None
             if present is not None:
-                where = np.flatnonzero(np.unpackbits(np.frombuffer(present, np.uint8), count=count, bitorder="little"))
+                where = np.flatnonzero(
+                    np.unpackbits(np.frombuffer(present, np.uint8), count=count, bitorder="little")
+                )
             if len(values) != (count if where is None else len(where)):
                 raise Corrupted(f"{self.path}: vectors of rows {first_row} and up have the wrong size")
             yield first_row, count, name, StoredColumn(values, where)
@@ -156,14 +174,14 @@ class PointStore:
         with self.readers.connection() as connection:
             return connection.execute(sql, (*values, limit)).fetchall()
 
-    def rows_by_id(self, first: StoredId | None) -> Iterator[int]:
-        """Rows in ascending order of id, from an id on; keep the iterator no longer than needed."""
+    def row_blocks_by_id(self, first: StoredId | None, size: int) -> Iterator[NDArray[np.int64]]:
+        """Rows in ascending order of id, from an id on, some at a time."""
         where, values = ("", ()) if first is None else ("WHERE id >= ?", (first,))
         with self.readers.connection() as connection:
             cursor = connection.execute(f"SELECT row FROM points {where} ORDER BY id", values)
             try:
-                for (row,) in cursor:
-                    yield row
+                while block := cursor.fetchmany(size):
+                    yield np.array(block, dtype=np.int64)[:, 0]
             finally:
                 cursor.close()
 

@@ -1,0 +1,169 @@
+"""What to do next with a collection's segments: a pure function from their state to jobs.
+
+Sealing comes first, because it frees memory and lets writers go on. Segments without an index are merged while they are
+cheap to merge, and indexed once: when writing has paused, or when a segment has become large enough that it will not be
+merged soon. Every row is thus rewritten about log4(rows / rows per seal) times, and indexed about as often as its
+collection grows fourfold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+TIER_FACTOR: Final = 4
+"""Segments whose sizes differ by less than this factor are of one tier, and worth merging with each other."""
+INDEX_ROWS_WHILE_WRITING: Final = 250_000
+"""Rows from which a segment is indexed even though writing goes on."""
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Write the oldest frozen segment to disk."""
+
+    first_row: int
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Close the growing segment, so that it gets sealed."""
+
+
+@dataclass(frozen=True)
+class Open:
+    """Open a stored index that was too large to be opened with its collection."""
+
+    segment: str
+    vector: str
+
+
+@dataclass(frozen=True)
+class Vacuum:
+    """Rewrite a segment without its dead rows."""
+
+    segment: str
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Make one segment of several."""
+
+    segments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Build:
+    """Build the index of one vector of a segment."""
+
+    segment: str
+    vector: str
+
+
+Job = Seal | Freeze | Open | Vacuum | Merge | Build
+
+
+@dataclass(frozen=True)
+class SegmentState:
+    """A sealed segment.
+
+    Args:
+        rows, live_rows: with and without its dead rows.
+        unbuilt: vectors whose wanted index does not exist yet (or is another one).
+        unopened: vectors whose index exists and is not open yet.
+        indexed: whether some vector has the index it wants.
+    """
+
+    id: str
+    rows: int
+    live_rows: int
+    unbuilt: tuple[str, ...] = ()
+    unopened: tuple[str, ...] = ()
+    indexed: bool = False
+
+
+@dataclass(frozen=True)
+class CollectionState:
+    """What the policy looks at.
+
+    Args:
+        frozen: first rows of the frozen segments, oldest first.
+        growing_rows: rows in the growing segment.
+        wants_index: whether a segment as large as the growing one would be indexed.
+        paused: writing has paused, or the user waits for the collection to settle.
+    """
+
+    frozen: Sequence[int]
+    sealed: Sequence[SegmentState]
+    growing_rows: int
+    wants_index: bool
+    paused: bool
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The limits that decide; see `EngineConfig`."""
+
+    index_rows_min: int
+    sealed_segments_target: int
+    sealed_rows_max: int
+    deleted_share_vacuum: float
+
+
+def urgent_job(state: CollectionState) -> Job | None:
+    """What frees memory or makes an index usable: quick, and never kept waiting by `rewrite_job`."""
+    if state.frozen:
+        return Seal(state.frozen[0])
+    if state.paused and state.wants_index:
+        return Freeze()
+    for segment in state.sealed:
+        if segment.unopened:
+            return Open(segment.id, segment.unopened[0])
+    return None
+
+
+def rewrite_job(state: CollectionState, thresholds: Thresholds) -> Job | None:
+    """What makes searches faster: may take minutes."""
+    paused = state.paused and urgent_job(state) is None
+    for segment in state.sealed:
+        dead = segment.rows - segment.live_rows
+        if dead and (not segment.live_rows or dead >= thresholds.deleted_share_vacuum * segment.rows):
+            return Vacuum(segment.id)
+    return _merge(state.sealed, paused, thresholds) or _build(state.sealed, paused)
+
+
+def _merge(sealed: Sequence[SegmentState], paused: bool, thresholds: Thresholds) -> Merge | None:
+    by_size = sorted(sealed, key=lambda segment: (segment.live_rows, segment.id))
+    fresh = [segment for segment in by_size if _is_fresh(segment, thresholds)]
+    settled = [segment for segment in by_size if segment not in fresh]
+    run: list[SegmentState] = []
+    if len(fresh) > (1 if paused else thresholds.sealed_segments_target):
+        run = _run(fresh, None if paused else TIER_FACTOR, thresholds.sealed_rows_max)
+    if not run and len(settled) > thresholds.sealed_segments_target:
+        run = _run(settled, TIER_FACTOR, thresholds.sealed_rows_max)
+    return Merge(tuple(segment.id for segment in run)) if run else None
+
+
+def _is_fresh(segment: SegmentState, thresholds: Thresholds) -> bool:
+    """Not yet what it is to become: too small for an index, or without the one it wants."""
+    return not segment.indexed and (bool(segment.unbuilt) or segment.live_rows < thresholds.index_rows_min)
+
+
+def _run(by_size: Sequence[SegmentState], factor: int | None, rows_max: int) -> list[SegmentState]:
+    """At least two neighbours in size, each at most `factor` times the sum of those before it; empty if there are none."""
+    for start in range(len(by_size) - 1):
+        run, total = [by_size[start]], by_size[start].live_rows
+        for segment in by_size[start + 1 :]:
+            too_large = factor is not None and segment.live_rows > factor * max(total, 1)
+            if too_large or total + segment.live_rows > rows_max:
+                break
+            run.append(segment)
+            total += segment.live_rows
+        if len(run) > 1:
+            return run
+    return []
+
+
+def _build(sealed: Sequence[SegmentState], paused: bool) -> Build | None:
+    for segment in sorted(sealed, key=lambda segment: -segment.live_rows):
+        if segment.unbuilt and (paused or segment.live_rows >= INDEX_ROWS_WHILE_WRITING):
+            return Build(segment.id, segment.unbuilt[0])
+    return None

@@ -1,0 +1,203 @@
+"""The jobs: each writes files beside the living collection, then registers them in one step of the writer thread."""
+
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from nearfield.engine.index.protocol import BuildContext, Cancel, VectorIndex
+from nearfield.engine.index.spec import IndexSpec
+from nearfield.engine.maintenance import policy
+from nearfield.engine.segment import bitmap
+from nearfield.engine.segment.index_files import StoredIndex, save_index
+from nearfield.engine.segment.manifest import Manifest
+from nearfield.engine.segment.sealed import SealedSegment, write_segment
+from nearfield.engine.segment.segment_set import Segment
+from nearfield.engine.storage.apply import Run
+from nearfield.engine.storage.collection_store import CollectionStore
+from nearfield.engine.storage.durable import new_directory, remove_tree
+from nearfield.engine.storage.effects import Effects
+from nearfield.engine.storage.recovery import open_or_quarantine
+from nearfield.engine.storage.transaction import Transaction
+
+
+def run_job(job: policy.Job, parts: CollectionStore, cancel: Cancel) -> None:
+    """Do one job to its end.
+
+    Raises:
+        Cancelled: `cancel` was set during an index build.
+        StorageError: the disk failed; what was there before still counts.
+    """
+    match job:
+        case policy.Seal(first_row):
+            _seal(parts, first_row)
+        case policy.Freeze():
+            _register(
+                parts, lambda transaction, effects: effects.announcements.append(parts.publisher.freeze)
+            )
+        case policy.Open(segment, vector):
+            _open(parts, _sealed(parts, segment), vector)
+        case policy.Vacuum(segment):
+            _merge(parts, (segment,), cancel)
+        case policy.Merge(segments):
+            _merge(parts, segments, cancel)
+        case policy.Build(segment, vector):
+            _build(parts, _sealed(parts, segment), vector, cancel)
+
+
+def _seal(parts: CollectionStore, first_row: int) -> None:
+    source = next(view for view in parts.publisher.frozen if view.first_row == first_row)
+    end = source.first_row + source.count
+    sealed, manifest = _write(parts, [source])
+
+    def register(transaction: Transaction, effects: Effects) -> None:
+        _enter(transaction, sealed, manifest)
+        sql = transaction.connection
+        sql.execute(
+            "DELETE FROM vector_chunks WHERE first_row >= ? AND first_row < ?", (source.first_row, end)
+        )
+        _forget_dropped(transaction, [source])
+        transaction.counters.growing_first = end
+        effects.announcements.append(lambda: parts.publisher.replace_frozen(first_row, sealed))
+        effects.announcements.append(lambda: _note(parts, sealed, manifest))
+
+    try:
+        _register(parts, register)
+    except BaseException:
+        _discard(parts, sealed)
+        raise
+
+
+def _merge(parts: CollectionStore, ids: Sequence[str], cancel: Cancel) -> None:
+    """Indexes that the sources have are built for the new segment before it takes their place: no search gets slower."""
+    sources = [_sealed(parts, id) for id in ids]
+    sealed, manifest = _write(parts, sources)
+    try:
+        if sealed is not None:
+            for name in {name: None for source in sources for name in source.indexes}:
+                if wanted_index(parts, name, sealed.count) is not None:
+                    index, stored = _built(parts, sealed, name, cancel)
+                    sealed, manifest = sealed.with_index(name, index), manifest.with_index(name, stored)
+
+        def register(transaction: Transaction, effects: Effects) -> None:
+            transaction.connection.executemany("DELETE FROM segments WHERE id = ?", [(id,) for id in ids])
+            _enter(transaction, sealed, manifest)
+            _forget_dropped(transaction, sources)
+            effects.announcements.append(lambda: parts.publisher.replace_sealed(ids, sealed))
+            effects.announcements.append(lambda: _note(parts, sealed, manifest, gone=ids))
+
+        _register(parts, register)
+    except BaseException:
+        _discard(parts, sealed)
+        raise
+    for source in sources:
+        # Queries that still pin it go on reading: a mapped file lives until it is unmapped.
+        remove_tree(source.directory)
+
+
+def wanted_index(parts: CollectionStore, name: str, rows: int) -> IndexSpec | None:
+    """The index that a segment of so many rows is to have for a vector; None for none."""
+    vector = parts.schema.vectors[name]
+    if rows < parts.config.index_rows_min:
+        return None
+    spec = parts.registry.resolve(vector.index, rows, vector.size, vector.distance.metric)
+    return None if spec.kind == "flat" else spec
+
+
+def _built(
+    parts: CollectionStore, segment: SealedSegment, name: str, cancel: Cancel
+) -> tuple[VectorIndex, StoredIndex]:
+    vector = parts.schema.vectors[name]
+    spec = wanted_index(parts, name, segment.count)
+    assert spec is not None
+    context = BuildContext(threads=parts.config.threads, seed=parts.config.seed, cancel=cancel)
+    index = parts.registry.builder(spec.kind).build(
+        segment.vectors(name), vector.distance.metric, spec.params, context
+    )
+    return index, save_index(segment, name, vector.index, spec, index)
+
+
+def _build(parts: CollectionStore, segment: SealedSegment, name: str, cancel: Cancel) -> None:
+    index, stored = _built(parts, segment, name, cancel)
+    before = parts.manifests[segment.id].indexes.get(name)
+    try:
+        _register_index(parts, segment.id, name, index, stored)
+    except BaseException:
+        if before is None or before.directory != stored.directory:
+            remove_tree(segment.directory / stored.directory)
+        raise
+    if before is not None:
+        remove_tree(segment.directory / before.directory)
+
+
+def _open(parts: CollectionStore, segment: SealedSegment, name: str) -> None:
+    manifest = parts.manifests[segment.id]
+    opened, manifest = open_or_quarantine(segment, name, manifest, parts.schema, parts.registry)
+    _register_index(parts, segment.id, name, opened.index(name), manifest.indexes.get(name))
+
+
+# ---- shared steps -----------------------------------------------------------------------------------------
+
+
+def _sealed(parts: CollectionStore, id: str) -> SealedSegment:
+    return next(segment for segment in parts.publisher.sealed if segment.id == id)
+
+
+def _write(parts: CollectionStore, sources: Sequence[Segment]) -> tuple[SealedSegment | None, Manifest]:
+    """The living rows of some segments as a new one on disk; no segment when none lives."""
+    if not any(source.live_count for source in sources):
+        return None, Manifest(0)
+    directory = parts.segments_directory / uuid.uuid4().hex
+    with new_directory(directory) as temporary:
+        rows = write_segment(temporary, parts.schema.vectors, sources)
+    return SealedSegment.open(directory, parts.schema.vectors), Manifest(rows)
+
+
+def _discard(parts: CollectionStore, sealed: SealedSegment | None) -> None:
+    """Remove a new segment that was not registered."""
+    if sealed is not None and sealed.id not in parts.manifests:
+        remove_tree(sealed.directory)
+
+
+def _register_index(
+    parts: CollectionStore, id: str, name: str, index: VectorIndex | None, stored: StoredIndex | None
+) -> None:
+    """Record a segment's index of one vector, or that it has none, and make it visible."""
+
+    def register(transaction: Transaction, effects: Effects) -> None:
+        # Read here, on the writer thread: the other lane may have registered another index meanwhile.
+        manifest = parts.manifests[id].with_index(name, stored)
+        sql = "UPDATE segments SET manifest = ? WHERE id = ?"
+        transaction.connection.execute(sql, (manifest.to_json(), id))
+        effects.announcements.append(
+            lambda: parts.publisher.update_sealed(id, lambda old: old.with_index(name, index))
+        )
+        effects.announcements.append(lambda: setattr(parts, "manifests", {**parts.manifests, id: manifest}))
+
+    _register(parts, register)
+
+
+def _register(parts: CollectionStore, register: Run) -> None:
+    done: Future[int] = parts.writer.submit_internal(register)
+    done.result()
+
+
+def _enter(transaction: Transaction, sealed: SealedSegment | None, manifest: Manifest) -> None:
+    if sealed is not None:
+        transaction.connection.execute("INSERT INTO segments VALUES (?, ?)", (sealed.id, manifest.to_json()))
+
+
+def _forget_dropped(transaction: Transaction, sources: Sequence[Segment]) -> None:
+    """Rows that were dead when the sources were read are in no segment any more. Later ones stay on record."""
+    for source in sources:
+        if source.live is not None:
+            dead = source.rows[~bitmap.to_bools(source.live, source.count)]
+            transaction.connection.executemany(
+                "DELETE FROM deleted_rows WHERE row = ?", [(r,) for r in dead.tolist()]
+            )
+
+
+def _note(
+    parts: CollectionStore, sealed: SealedSegment | None, manifest: Manifest, gone: Sequence[str] = ()
+) -> None:
+    manifests = {id: old for id, old in parts.manifests.items() if id not in gone}
+    parts.manifests = manifests if sealed is None else {**manifests, sealed.id: manifest}

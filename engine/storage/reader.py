@@ -1,0 +1,232 @@
+"""Reading points: by id, page by page, counted, and the records of a search's winners."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine import limits
+from nearfield.engine.errors import InvalidRequest, Unavailable, Unprocessable
+from nearfield.engine.filter.expression import Filter
+from nearfield.engine.filter.field_index.order import Order, order_start
+from nearfield.engine.payload import select
+from nearfield.engine.point import PointId, StoredId, from_stored, to_stored
+from nearfield.engine.query import OrderBy, PayloadSelector, Record, ScrollPage, ScrollRequest
+from nearfield.engine.segment import bitmap
+from nearfield.engine.segment.segment_set import SegmentSet
+from nearfield.engine.storage.collection_store import CollectionStore
+from nearfield.engine.storage.store import StoredPoint
+from nearfield.engine.storage.validate import vector_spec
+
+Vectors = dict[str, NDArray[np.float32]]
+T = TypeVar("T")
+_ATTEMPTS: Final = 4
+_STREAM_ROWS: Final = 2048
+_SORTED_ROWS_MAX: Final = 20_000
+"""Matches up to this many are looked up and sorted by id; more are found by walking the ids."""
+
+
+class PointReader:
+    """Reads of one collection; any thread may use it."""
+
+    def __init__(self, parts: CollectionStore) -> None:
+        self._parts = parts
+        self._store = parts.store
+
+    def retrieve(
+        self, ids: Sequence[PointId], with_payload: PayloadSelector, with_vectors: bool | Sequence[str]
+    ) -> list[Record]:
+        """The points there are of these ids, in the order asked, each once.
+
+        Raises:
+            InvalidRequest: an unknown vector name.
+        """
+        wanted = list(dict.fromkeys(to_stored(point) for point in ids))
+
+        def read() -> list[StoredPoint]:
+            found = {point[1]: point for point in self._store.points_of_ids(wanted, with_payload.enabled)}
+            return [found[stored] for stored in wanted if stored in found]
+
+        return self._records(read, with_payload, with_vectors)
+
+    def scroll(self, request: ScrollRequest) -> ScrollPage:
+        """One page of points.
+
+        Raises:
+            InvalidRequest: a bad filter key, order or vector name.
+            Unprocessable: limit outside 1..SCROLL_LIMIT_MAX.
+        """
+        if not 1 <= request.limit <= limits.SCROLL_LIMIT_MAX:
+            raise Unprocessable(
+                f"limit must be between 1 and {limits.SCROLL_LIMIT_MAX}, got {request.limit}", "limit"
+            )
+        if request.order_by is not None:
+            return self._scroll_ordered(request, request.order_by)
+        first = None if request.offset is None else to_stored(request.offset)
+        more: list[StoredId] = []
+
+        def read() -> list[StoredPoint]:
+            if request.filter is None:
+                found = self._store.points_from(first, request.limit + 1, request.with_payload.enabled)
+            else:
+                found = self._filtered_page(
+                    request.filter, first, request.limit + 1, request.with_payload.enabled
+                )
+            more[:] = [point[1] for point in found[request.limit :]]
+            return found[: request.limit]
+
+        records = self._records(read, request.with_payload, request.with_vectors)
+        return ScrollPage(records, from_stored(more[0]) if more else None)
+
+    def count(self, condition: Filter | None) -> int:
+        """Number of points, or of those that satisfy a filter."""
+        if condition is None:
+            return self._parts.pinned.live_count
+        _, (rows,) = self._parts.matching_rows([condition])
+        return len(rows)
+
+    def vectors_of(
+        self, pinned: SegmentSet, rows: NDArray[np.int64], with_vectors: bool | Sequence[str]
+    ) -> list[Vectors] | None:
+        """float32 vectors by name of each row (those it has); None when a row is not in the set.
+
+        Raises:
+            InvalidRequest: an unknown vector name.
+            Corrupted: the stored vectors are damaged.
+        """
+        specs = self._parts.schema.vectors
+        names = list(specs) if with_vectors is True else list(with_vectors or ())
+        for name in names:
+            vector_spec(self._parts.schema, name)
+        found: list[Vectors] = [{} for _ in range(len(rows))]
+        located = 0
+        for segment, at, local in pinned.locate(rows):
+            located += len(at)
+            for name in names:
+                values = np.asarray(segment.gather(name, local), dtype=np.float32)
+                has = bitmap.test(segment.present(name), local)
+                for position, value, there in zip(at.tolist(), values, has.tolist(), strict=True):
+                    if there:
+                        found[position][name] = value
+        return found if located == len(rows) else None
+
+    # ---- pages --------------------------------------------------------------------------------------------
+
+    def _filtered_page(
+        self, condition: Filter, first: StoredId | None, count: int, with_payload: bool
+    ) -> list[StoredPoint]:
+        """The first points by id that satisfy a filter; read again when one of them changed meanwhile."""
+        for _ in range(_ATTEMPTS):
+            _, (matching,) = self._parts.matching_rows([condition])
+            if len(matching) <= _SORTED_ROWS_MAX:
+                keyed = [
+                    (point[1], point[0]) for point in self._store.points_of_rows(matching.tolist(), False)
+                ]
+                complete = len(keyed) == len(matching)
+                keyed = [pair for pair in keyed if first is None or _id_order(pair[0]) >= _id_order(first)]
+                rows = [row for _, row in sorted(keyed, key=lambda pair: _id_order(pair[0]))[:count]]
+            else:
+                rows, complete = self._walk(matching, first, count), True
+            found = {point[0]: point for point in self._store.points_of_rows(rows, with_payload)}
+            if complete and len(found) == len(rows):
+                break
+        return [found[row] for row in rows if row in found]
+
+    def _walk(self, matching: NDArray[np.int64], first: StoredId | None, count: int) -> list[int]:
+        """The first rows in order of id that are among `matching` (ascending)."""
+        rows: list[int] = []
+        for block in self._store.row_blocks_by_id(first, _STREAM_ROWS):
+            at = np.minimum(np.searchsorted(matching, block), len(matching) - 1)
+            rows += block[matching[at] == block].tolist()
+            if len(rows) >= count:
+                break
+        return rows[:count]
+
+    def _scroll_ordered(self, request: ScrollRequest, order_by: OrderBy) -> ScrollPage:
+        if request.offset is not None:
+            raise InvalidRequest(
+                "an offset cannot be combined with order_by; use order_by.start_from", "offset"
+            )
+        start = None if order_by.start_from is None else order_start(order_by.start_from)
+        page = Order.of([])
+
+        def ordered(pinned: SegmentSet) -> Order:
+            allowed = None if request.filter is None else self._parts.live_matches(request.filter, pinned)
+            order = self._parts.field_indexes.values(order_by.key)
+            return order.page(request.limit, order_by.descending, start, allowed)
+
+        def read() -> list[StoredPoint]:
+            nonlocal page
+            page = self._parts.read_consistently(ordered)
+            found = {
+                p[0]: p for p in self._store.points_of_rows(page.rows.tolist(), request.with_payload.enabled)
+            }
+            kept = np.array([row in found for row in page.rows.tolist()], dtype=np.bool_)
+            page = Order(page.rows[kept], page.values[kept])
+            return [found[row] for row in page.rows.tolist()]
+
+        records = self._records(read, request.with_payload, request.with_vectors)
+        values = page.values.tolist()
+        return ScrollPage(
+            [_ordered(record, value) for record, value in zip(records, values, strict=True)], next_offset=None
+        )
+
+    # ---- records ------------------------------------------------------------------------------------------
+
+    def _records(
+        self,
+        read: Callable[[], list[StoredPoint]],
+        with_payload: PayloadSelector,
+        with_vectors: bool | Sequence[str],
+    ) -> list[Record]:
+        """Records of what `read` gives; read again when the vectors of a point are already, or still, elsewhere."""
+        if not with_vectors:
+            return [record(point, with_payload) for point in read()]
+
+        def attempt() -> list[Record] | None:
+            points = read()
+            rows = np.array([point[0] for point in points], dtype=np.int64)
+            vectors = self.vectors_of(self._parts.pinned, rows, with_vectors)
+            if vectors is None:
+                return None
+            return [record(point, with_payload, own) for point, own in zip(points, vectors, strict=True)]
+
+        return self.retried(attempt)
+
+    def retried(self, attempt: Callable[[], T | None]) -> T:
+        """What an attempt gives; the last one runs while nothing is published.
+
+        Raises:
+            Unavailable: even that one failed.
+        """
+        for _ in range(_ATTEMPTS):
+            answer = attempt()
+            if answer is not None:
+                return answer
+        with self._parts.writer.publish_lock:
+            answer = attempt()
+        if answer is None:
+            raise Unavailable("the points asked for changed while they were read; try again")
+        return answer
+
+
+def record(
+    point: StoredPoint,
+    with_payload: PayloadSelector,
+    vectors: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Record:
+    """The record of a stored point."""
+    _, stored, version, data = point
+    return Record(
+        from_stored(stored), version, select(data, with_payload), None if vectors is None else dict(vectors)
+    )
+
+
+def _ordered(found: Record, value: float | int) -> Record:
+    return Record(found.id, found.version, found.payload, found.vectors, value)
+
+
+def _id_order(stored: StoredId) -> tuple[bool, StoredId]:
+    """Integers before UUIDs, as SQLite orders them."""
+    return isinstance(stored, bytes), stored

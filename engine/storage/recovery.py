@@ -1,0 +1,136 @@
+"""Opening a collection's directory: what is registered is opened, what is not is garbage and goes."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine.errors import Corrupted
+from nearfield.engine.index.registry import Registry
+from nearfield.engine.schema import CollectionSchema
+from nearfield.engine.segment import bitmap
+from nearfield.engine.segment.growing import GrowingSegment, StoredColumn
+from nearfield.engine.segment.index_files import open_index
+from nearfield.engine.segment.manifest import Manifest
+from nearfield.engine.segment.sealed import SealedSegment
+from nearfield.engine.segment.segment_set import local_positions
+from nearfield.engine.storage.durable import QUARANTINE_SUFFIX, make_directory, quarantine, remove_tree
+from nearfield.engine.storage.store import PointStore
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What was on disk.
+
+    Args:
+        manifests: by segment id, without the indexes that turned out to be damaged.
+        sealed: opened segments, with their dead rows and the indexes that were opened.
+        growing: unsealed rows.
+        growing_live: which of them live; None for all.
+    """
+
+    manifests: dict[str, Manifest]
+    sealed: list[SealedSegment]
+    growing: GrowingSegment
+    growing_live: bitmap.Words | None
+
+
+def recover(
+    directory: Path,
+    store: PointStore,
+    schema: CollectionSchema,
+    registry: Registry,
+    index_bytes_open_max: int,
+) -> Recovered:
+    """Open the segments of a collection.
+
+    Args:
+        index_bytes_open_max: indexes are opened here if their files are not larger than this together.
+
+    Raises:
+        Corrupted: primary data is damaged or missing.
+    """
+    make_directory(directory)
+    manifests = {id: Manifest.from_json(document) for id, document in store.load_segments().items()}
+    _remove_garbage(directory, manifests)
+    sealed = [SealedSegment.open(directory / id, schema.vectors) for id in manifests]
+    for segment in sealed:
+        if segment.count != manifests[segment.id].rows:
+            raise Corrupted(
+                f"{segment.directory}: {segment.count} rows, {manifests[segment.id].rows} are registered"
+            )
+    deleted = store.load_deleted_rows()
+    sealed = [_with_deleted(segment, deleted) for segment in sealed]
+    if (
+        sum(index.bytes for manifest in manifests.values() for index in manifest.indexes.values())
+        <= index_bytes_open_max
+    ):
+        sealed = [_with_indexes(segment, manifests, schema, registry) for segment in sealed]
+    growing, growing_live = _load_growing(store, schema, deleted)
+    return Recovered(manifests, sealed, growing, growing_live)
+
+
+def open_or_quarantine(
+    segment: SealedSegment, name: str, manifest: Manifest, schema: CollectionSchema, registry: Registry
+) -> tuple[SealedSegment, Manifest]:
+    """Open one stored index; a damaged one is moved out of the way, and both forget it."""
+    stored = manifest.indexes[name]
+    try:
+        index = open_index(segment, name, schema.vectors[name], stored, registry)
+    except Corrupted as error:
+        _log.warning("the index of vector %r is rebuilt, searches scan meanwhile: %s", name, error)
+        if (segment.directory / stored.directory).exists():
+            quarantine(segment.directory / stored.directory)
+        return segment, manifest.with_index(name, None)
+    return segment.with_index(name, index), manifest
+
+
+def _with_indexes(
+    segment: SealedSegment, manifests: dict[str, Manifest], schema: CollectionSchema, registry: Registry
+) -> SealedSegment:
+    for name in manifests[segment.id].indexes:
+        segment, manifest = open_or_quarantine(segment, name, manifests[segment.id], schema, registry)
+        manifests[segment.id] = manifest
+    return segment
+
+
+def _with_deleted(segment: SealedSegment, deleted: NDArray[np.int64]) -> SealedSegment:
+    local, inside = local_positions(segment, deleted)
+    return segment.without(local[inside]) if inside.any() else segment
+
+
+def _load_growing(
+    store: PointStore, schema: CollectionSchema, deleted: NDArray[np.int64]
+) -> tuple[GrowingSegment, bitmap.Words | None]:
+    """Rows from `growing_first` up to `next_row`, with the vectors of every chunk."""
+    counters = store.load_counters()
+    growing = GrowingSegment(schema.vectors, counters.growing_first)
+    first, count, columns = counters.growing_first, 0, dict[str, StoredColumn]()
+    for chunk_first, chunk_count, name, column in store.load_chunks(schema):
+        if chunk_first != first:
+            growing.append(count, columns)
+            growing.append(chunk_first - first - count, {})
+            first, columns = chunk_first, {}
+        count = chunk_count
+        columns[name] = column
+    growing.append(count, columns)
+    growing.append(counters.next_row - first - count, {})
+    dead = deleted[deleted >= counters.growing_first] - counters.growing_first
+    return growing, bitmap.without(None, growing.count, dead) if len(dead) else None
+
+
+def _remove_garbage(directory: Path, manifests: Mapping[str, Manifest]) -> None:
+    """Remove what no transaction registered; indexes that were quarantined stay for inspection."""
+    for entry in directory.iterdir():
+        if entry.name not in manifests:
+            remove_tree(entry)
+            continue
+        known = {index.directory for index in manifests[entry.name].indexes.values()}
+        for inner in entry.iterdir():
+            if inner.is_dir() and inner.name not in known and not inner.name.endswith(QUARANTINE_SUFFIX):
+                remove_tree(inner)

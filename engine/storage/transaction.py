@@ -1,0 +1,160 @@
+"""One SQLite transaction of the writer thread: savepoints, row numbers, and reads that see what it did so far."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine import payload
+from nearfield.engine.errors import NotFound
+from nearfield.engine.filter.evaluate import matches
+from nearfield.engine.filter.expression import Filter
+from nearfield.engine.point import StoredId, from_stored, id_to_json
+from nearfield.engine.schema import CollectionSchema
+from nearfield.engine.segment import bitmap
+from nearfield.engine.segment.growing import StoredColumn
+from nearfield.engine.segment.segment_set import SegmentSet
+from nearfield.engine.storage.effects import Birth, Effects
+from nearfield.engine.storage.store import Counters, PointStore, chunk_blobs, lookup
+
+CommittedRows = Callable[[Filter], NDArray[np.int64]]
+"""Live rows that satisfy a filter, as of the last commit."""
+
+
+class Transaction:
+    """Used only by the writer thread, between BEGIN and COMMIT.
+
+    Args:
+        pinned: the rows as of the last commit.
+        committed_rows: evaluates a filter as of the last commit.
+    """
+
+    def __init__(
+        self,
+        store: PointStore,
+        schema: CollectionSchema,
+        counters: Counters,
+        pinned: SegmentSet,
+        committed_rows: CommittedRows,
+    ) -> None:
+        self.store = store
+        self.connection = store.writer
+        self.schema = schema
+        self.counters = counters
+        self.effects: list[Effects] = []
+        self._pinned = pinned
+        self._committed_rows = committed_rows
+
+    @contextmanager
+    def operation(self) -> Iterator[Effects]:
+        """A savepoint around one operation, which gets the next operation id; an error undoes it and nothing else."""
+        before = replace(self.counters)
+        self.connection.execute("SAVEPOINT operation")
+        self.counters.operation += 1
+        self.effects.append(Effects())
+        try:
+            yield self.effects[-1]
+        except BaseException:
+            self.effects.pop()
+            self.counters.__dict__.update(before.__dict__)
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK TO operation")
+                self.connection.execute("RELEASE operation")
+            raise
+        self.connection.execute("RELEASE operation")
+
+    # ---- reads --------------------------------------------------------------------------------------------
+
+    def rows_of(self, ids: Sequence[StoredId], require_all: bool) -> list[tuple[int, StoredId]]:
+        """Row and id of the points there are.
+
+        Raises:
+            NotFound: one is missing and all are required; names it.
+        """
+        found = [(row, stored) for row, stored, _, _ in lookup(self.connection, "id", ids, False)]
+        if require_all and len(found) < len(ids):
+            there = {stored for _, stored in found}
+            missing = next(stored for stored in ids if stored not in there)
+            raise NotFound(f"No point with id {id_to_json(from_stored(missing))} found")
+        return found
+
+    def rows_matching(self, filter: Filter) -> list[tuple[int, StoredId]]:
+        """Row and id of the points that satisfy a filter now, this transaction's own changes included."""
+        touched = self._touched_rows()
+        committed = [row for row in self._committed_rows(filter).tolist() if row not in touched]
+        found = [(row, stored) for row, stored, _, _ in lookup(self.connection, "row", committed, False)]
+        for row, stored, _, data in lookup(self.connection, "row", sorted(touched), True):
+            if matches(filter, payload.decode(data), from_stored(stored), self._vector_names(row)):
+                found.append((row, stored))
+        return found
+
+    def gather(self, name: str, rows: NDArray[np.int64]) -> StoredColumn:
+        """The stored vectors of rows, of this transaction's births too; only those that have one."""
+        spec = self.schema.vectors[name]
+        values = np.zeros((len(rows), spec.size), dtype=spec.datatype.dtype)
+        present = np.zeros(len(rows), dtype=np.bool_)
+        for segment, at, local in self._pinned.locate(rows):
+            values[at] = segment.gather(name, local)
+            present[at] = bitmap.test(segment.present(name), local)
+        for birth in self._births():
+            column = birth.columns.get(name)
+            inside = np.flatnonzero((rows >= birth.first_row) & (rows < birth.first_row + birth.count))
+            if column is None or not len(inside):
+                continue
+            offsets = rows[inside] - birth.first_row
+            if column.present is not None:
+                at = np.searchsorted(column.present, offsets)
+                has = (at < len(column.present)) & (
+                    column.present[np.minimum(at, len(column.present) - 1)] == offsets
+                )
+                inside, offsets = inside[has], at[has]
+            values[inside] = column.values[offsets]
+            present[inside] = True
+        kept = np.flatnonzero(present)
+        return StoredColumn(values[kept], kept)
+
+    # ---- writes -------------------------------------------------------------------------------------------
+
+    def claim_rows(self, count: int) -> int:
+        """The first of `count` consecutive new row numbers."""
+        first = self.counters.next_row
+        self.counters.next_row += count
+        return first
+
+    def kill(self, rows: Sequence[int], effects: Effects) -> None:
+        """Record rows as dead; their entries in `points` are the caller's to delete or to move."""
+        self.connection.executemany("INSERT INTO deleted_rows VALUES (?)", ((row,) for row in rows))
+        effects.dead += rows
+
+    def add_vectors(
+        self, first_row: int, count: int, columns: Mapping[str, StoredColumn], effects: Effects
+    ) -> None:
+        """Store the vectors of new rows, one chunk per name."""
+        for name, column in columns.items():
+            if len(column.values):
+                present, data, crc = chunk_blobs(count, column)
+                self.connection.execute(
+                    "INSERT INTO vector_chunks VALUES (?, ?, ?, ?, ?, ?)",
+                    (first_row, name, count, present, data, crc),
+                )
+        effects.births.append(Birth(first_row, count, columns))
+
+    # ---- own changes --------------------------------------------------------------------------------------
+
+    def _births(self) -> Iterator[Birth]:
+        for effects in self.effects:
+            yield from effects.births
+
+    def _touched_rows(self) -> set[int]:
+        touched: set[int] = set()
+        for effects in self.effects:
+            touched.update(effects.dead, effects.repainted)
+            for birth in effects.births:
+                touched.update(range(birth.first_row, birth.first_row + birth.count))
+        return touched
+
+    def _vector_names(self, row: int) -> list[str]:
+        rows = np.array([row], dtype=np.int64)
+        return [name for name in self.schema.vectors if len(self.gather(name, rows).values)]
