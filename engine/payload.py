@@ -58,7 +58,7 @@ def decode(data: bytes | None) -> dict[str, Any]:
 def merge(payload: dict[str, Any], patch: Mapping[str, Any], key: str | None = None) -> None:
     """Set the patch's keys in the payload, in place, or in the objects at `key`; a null removes its key.
 
-    What stands in the way of `key` and is no object is replaced by one; an index past the end changes nothing.
+    What stands in the way of `key` and is no object is replaced by one; an index past the end does nothing.
     Nested values may afterwards be shared between payload and patch.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Datetimes in payloads, filters and orders: the forms the wire format knows, as microseconds since 1970 UTC."""
+"""Datetimes in payloads, filters and orders: the wire format's forms, as microseconds since 1970 UTC."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -28,8 +28,7 @@ def parse_microseconds(text: str) -> int | None:
     """Microseconds since 1970-01-01 UTC of a datetime string; None when it is not one.
 
     Understood are `2024-06-15`, `2024-06-15T12:30` and `2024-06-15T12:30:00.123456+02:00`, with `T` or a
-    space, any number of decimals (cut at microseconds), and after the seconds `Z`, ` UTC`, `+02:00`, `+0200` or
-    `+02`.
+    space, any number of decimals (cut at microseconds), and `Z`, ` UTC`, `+02:00`, `+0200` or `+02`.
     """
     found = _FORM.fullmatch(text)
     if found is None:

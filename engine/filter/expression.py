@@ -1,5 +1,5 @@
-"""The filter expression tree, with the semantics of the wire format's documentation: a key may be a dotted path,
-`a[]` steps into every element of an array, a scalar condition on an array holds if it holds for any element.
+"""The filter expression tree, with the semantics of the wire format's documentation: a key may be a dotted
+path, `a[]` steps into every element of an array, a condition on an array holds if it holds for any element.
 
 A tree is immutable and, built with tuples as `parse_filter` does, hashable.
 """
@@ -90,7 +90,7 @@ class Range:
 
 @dataclass(frozen=True)
 class ValuesCount:
-    """The field's number of values is inside the bounds: an array's length, 1 for others, 0 for null or none."""
+    """The field's number of values is inside the bounds: an array's length, 0 for null or none, else 1."""
 
     key: str
     gt: int | None = None

@@ -49,12 +49,12 @@ class FieldIndexes:
     """In-memory indexes over the payload keys that filters and orders have used. Safe to use from any thread.
 
     Args:
-        source: streams (row, payload) of all live rows, ascending; a call sees all writes committed before it.
+        source: streams (row, payload) of all live rows, ascending; a call sees all commits before it.
     """
 
     def __init__(self, source: Callable[[], Iterable[RowPayload]]) -> None:
         self._source = source
-        # _lock guards the state and is held briefly; _build_lock lets one build run at a time, beside answers.
+        # _lock guards the state and is held briefly; _build_lock lets one build run at a time.
         self._lock = threading.Lock()
         self._build_lock = threading.Lock()
         self._reset()
@@ -123,10 +123,10 @@ class FieldIndexes:
         found = plan.filter_outcome(filter, lambda leaf: outcomes[id(leaf)], live)
         doubtful = found.possible - found.certain
         if not doubtful:
-            return _rows(slots, found.certain)
+            return slots.rows_in(found.certain)
         _decide_leaves(filter, outcomes, doubtful, slots, context)
         decided = plan.filter_outcome(filter, lambda leaf: outcomes[id(leaf)], live)
-        return _rows(slots, found.certain | (doubtful & decided.certain))
+        return slots.rows_in(found.certain | (doubtful & decided.certain))
 
     def values(self, key: str) -> Order:
         """All live rows in the order of a key's numbers and datetimes; rows without any are left out.
@@ -159,21 +159,23 @@ class FieldIndexes:
         """Hold the lock, with indexes of these paths that know every applied write."""
         while True:
             with self._lock:
-                if self._active and not self._first_scan:
+                if not self._first_scan:
                     self._take_in_pending()
-                    if self._active and paths <= self._indexes.keys():
+                    if self._knows(paths):
                         yield
                         return
             self._build(paths)
 
+    def _knows(self, paths: set[Path]) -> bool:
+        return self._active and paths <= self._indexes.keys()
+
     def _build(self, paths: set[Path]) -> None:
         with self._build_lock:
             with self._lock:
-                if self._active:
-                    self._take_in_pending()
-                missing = paths - self._indexes.keys()
-                if not missing and self._active:
+                self._take_in_pending()
+                if self._knows(paths):
                     return
+                missing = paths - self._indexes.keys()
                 self._first_scan = not self._active
                 self._active = True
                 self._born = []
@@ -209,15 +211,10 @@ class FieldIndexes:
 def _index(indexes: Collection[KeyIndex], payloads: Iterable[tuple[int, bytes | None]]) -> None:
     if not indexes:
         return
-    for slot, data in payloads:
-        if data:
-            payload = decode(data)
-            for index in indexes:
-                index.add(slot, payload)
-
-
-def _rows(slots: Slots, found: BitMap) -> NDArray[np.int64]:
-    return np.sort(slots.rows(np.array(found.to_array(), np.uint32)))
+    given = [(slot, decode(data)) for slot, data in payloads if data]
+    slots, decoded = [slot for slot, _ in given], [payload for _, payload in given]
+    for index in indexes:
+        index.add(slots, decoded)
 
 
 def _rows_by_leaf(filter: expr.Filter, context: FilterContext) -> dict[int, NDArray[np.int64]]:

@@ -1,8 +1,6 @@
 """The index of one payload key: its values, counts and nulls, as slots."""
 
-import math
-from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,36 +8,24 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from nearfield.engine.filter import expression as expr
-from nearfield.engine.filter.datetime_value import parse_microseconds
-from nearfield.engine.filter.evaluate import is_datetime_range, is_null, range_bounds, value_count
+from nearfield.engine.filter.evaluate import (
+    count_holds,
+    is_datetime_range,
+    is_null,
+    range_bounds,
+    value_count,
+)
+from nearfield.engine.filter.field_index.bounds import (
+    INT64_MAX,
+    INT64_MIN,
+    Bounds,
+    float_bounds,
+    integer_bounds,
+)
+from nearfield.engine.filter.field_index.slots import SlotList
 from nearfield.engine.filter.field_index.sorted_values import SlotArray, SortedValues, Values, to_bitmap
-from nearfield.engine.filter.text import words
+from nearfield.engine.filter.field_index.strings import CodedValues, Strings
 from nearfield.engine.payload_path import Path, values_at
-
-_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
-_NOTHING = (1, 0)
-"""Inclusive bounds that no value satisfies."""
-
-Bounds = tuple[float | None, float | None, bool, bool]
-"""low, high (None: open end), and whether each is exclusive."""
-
-
-class _SlotList:
-    """Slots in ascending order, with a bitmap of them made on demand."""
-
-    def __init__(self) -> None:
-        self._new = array("I")
-        self._bitmap = BitMap()
-
-    def append(self, slot: int) -> None:
-        self._new.append(slot)
-
-    def bitmap(self) -> BitMap:
-        """Do not modify."""
-        if self._new:
-            self._bitmap |= BitMap(self._new)
-            self._new = array("I")
-        return self._bitmap
 
 
 class KeyIndex:
@@ -51,27 +37,52 @@ class KeyIndex:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.multiple = _SlotList()
-        """Slots with several values."""
-        self.valued = _SlotList()
-        """Slots with a value that is not null, arrays being unpacked."""
-        self._nulls = _SlotList()
-        self._unmatchable = _SlotList()
+        self.multiple = SlotList()
+        """Slots with several values that are not null, arrays being unpacked."""
+        # Slots whose only value is neither null nor an array; others that have such values; counts of others.
+        self._single = SlotList()
+        self._unpacked = SlotList()
         self._counts = SortedValues("q")
+        self._nulls = SlotList()
+        self._unmatchable = SlotList()
         self._integers = SortedValues("q")
+        self._large_integers = CodedValues[int]()
         self._floats = SortedValues("d")
         self._booleans = SortedValues("q")
-        # Strings, and integers beyond int64, by code: the order in which they first came.
-        self._codes: dict[str | int, int] = {}
-        self._coded = SortedValues("q")
-        self._datetimes: SortedValues | None = None
-        self._word_codes: dict[str, int] | None = None
-        self._words = SortedValues("q")
+        self._strings = Strings()
 
-    def add(self, slot: int, payload: Mapping[str, Any]) -> None:
-        """Take in the payload of a new slot; slots come in ascending order."""
-        values = values_at(payload, self.path)
-        flat = 0
+    def add(self, slots: Sequence[int], payloads: Sequence[Mapping[str, Any]]) -> None:
+        """Take in the payloads of new slots; slots come in ascending order."""
+        pairs = zip(slots, payloads, strict=True)
+        if len(self.path) > 1:
+            for slot, payload in pairs:
+                self._add_values(slot, values_at(payload, self.path))
+            return
+        name = self.path[0]
+        assert isinstance(name, str), "a path begins with a key"
+        found = [(slot, payload[name]) for slot, payload in pairs if name in payload]
+        if not self._add_column([slot for slot, _ in found], [value for _, value in found]):
+            for slot, value in found:
+                self._add_values(slot, (value,))
+
+    def _add_column(self, slots: list[int], values: list[Any]) -> bool:
+        """The quick way for many values of one plain type; False if it is not open."""
+        kinds = set(map(type, values))
+        if kinds == {str}:
+            self._strings.extend(values, np.array(slots))
+        elif kinds == {int} and min(values) >= INT64_MIN and max(values) <= INT64_MAX:
+            self._integers.extend(np.array(values, np.int64), np.array(slots))
+        else:
+            return False
+        self._single.extend(slots)
+        return True
+
+    def _add_values(self, slot: int, values: Sequence[Any]) -> None:
+        if len(values) == 1 and values[0] is not None and not isinstance(values[0], list):
+            self._single.append(slot)
+            self._add_scalar(slot, values[0])
+            return
+        unpacked = 0
         for value in values:
             self._counts.append(value_count(value), slot)
             if is_null(value):
@@ -79,53 +90,37 @@ class KeyIndex:
             for scalar in value if isinstance(value, list) else (value,):
                 if scalar is not None:
                     self._add_scalar(slot, scalar)
-                    flat += 1
-        if flat:
-            self.valued.append(slot)
-        if flat > 1:
+                    unpacked += 1
+        if unpacked:
+            self._unpacked.append(slot)
+        if unpacked > 1:
             self.multiple.append(slot)
 
     def _add_scalar(self, slot: int, value: Any) -> None:
         if isinstance(value, str):
-            self._add_coded(slot, value)
-            if self._datetimes is not None:
-                microseconds = parse_microseconds(value)
-                if microseconds is not None:
-                    self._datetimes.append(microseconds, slot)
-            if self._word_codes is not None:
-                self._add_words(value, (slot,))
+            self._strings.append(value, slot)
         elif isinstance(value, bool):
             self._booleans.append(value, slot)
         elif isinstance(value, int):
-            if _INT64_MIN <= value <= _INT64_MAX:
+            if INT64_MIN <= value <= INT64_MAX:
                 self._integers.append(value, slot)
             else:
-                self._add_coded(slot, value)
+                self._large_integers.append(value, slot)
                 self._floats.append(float(value), slot)
         else:
             self._unmatchable.append(slot)
             if isinstance(value, float):
                 self._floats.append(value, slot)
 
-    def _add_coded(self, slot: int, value: str | int) -> None:
-        self._coded.append(self._codes.setdefault(value, len(self._codes)), slot)
-
-    # -- conditions ------------------------------------------------------------------------------
-
     def equal(self, wanted: Iterable[expr.Scalar]) -> BitMap:
         """Slots with a value equal to one of these."""
-        found = [column.among(values) for column, values in self._columns(wanted)]
-        return to_bitmap(np.concatenate(found)) if len(found) != 1 else to_bitmap(found[0])
-
-    def count_equal(self, wanted: Iterable[expr.Scalar]) -> int:
-        """Number of values equal to one of these; dead slots counted."""
-        return sum(column.count_among(values) for column, values in self._columns(wanted))
+        return to_bitmap(np.concatenate([column.among(values) for column, values in self._columns(wanted)]))
 
     def differing(self, unwanted: Iterable[expr.Scalar]) -> BitMap:
         """Slots with a value, not null, that equals none of these."""
         columns = self._columns(unwanted)
-        hit = BitMap.union(BitMap(), *(to_bitmap(column.among(values)) for column, values in columns))
-        differing = self.valued.bitmap() - hit
+        hit = BitMap.union(*(to_bitmap(column.among(values)) for column, values in columns))
+        differing = (self._single.bitmap() | self._unpacked.bitmap()) - hit
         doubtful = hit & self.multiple.bitmap()
         if doubtful:
             others = [to_bitmap(column.outside(values)) for column, values in columns]
@@ -134,142 +129,58 @@ class KeyIndex:
 
     def in_range(self, condition: expr.Range) -> BitMap:
         """Slots with a number, or datetime, in the range."""
-        found = [column.between(*bounds) for column, bounds in self._range_columns(condition)]
-        return to_bitmap(np.concatenate(found))
-
-    def count_in_range(self, condition: expr.Range) -> int:
-        """Number of values in the range; dead slots counted."""
-        return sum(column.count_between(*bounds) for column, bounds in self._range_columns(condition))
+        bounds = range_bounds(condition)
+        columns: list[tuple[SortedValues, Bounds]]
+        if is_datetime_range(condition):
+            columns = [(self._strings.datetimes(), integer_bounds(*bounds))]
+        else:
+            columns = [(self._integers, integer_bounds(*bounds)), (self._floats, float_bounds(*bounds))]
+        return to_bitmap(np.concatenate([column.between(bounds) for column, bounds in columns]))
 
     def null(self) -> BitMap:
-        """Slots with a null, or an array that has one. Do not modify."""
+        """Slots with a null, or an array that has one."""
         return self._nulls.bitmap()
 
     def empty(self, live: BitMap) -> BitMap:
         """Live slots without a value, or with nulls and empty arrays only."""
-        return live - to_bitmap(self._counts.between(1, None, False, False))
+        return live - self._single.bitmap() - to_bitmap(self._counts.between(Bounds(1, None)))
 
-    def value_counts(self, condition: expr.ValuesCount, zero_holds: bool, live: BitMap) -> BitMap:
-        """Slots with a value whose count is in the bounds; `zero_holds`: whether a missing key qualifies."""
-        bounds = _integer_bounds((condition.gt, condition.gte, condition.lt, condition.lte))
-        found = to_bitmap(self._counts.between(*bounds))
-        if zero_holds:
-            found |= live - to_bitmap(self._counts.pairs()[1])
+    def value_counts(self, condition: expr.ValuesCount, live: BitMap) -> BitMap:
+        """Slots with a value whose count is in the bounds; a missing key counts 0."""
+        bounds = integer_bounds(condition.gt, condition.gte, condition.lt, condition.lte)
+        found = to_bitmap(self._counts.between(bounds))
+        if count_holds(condition, 1):
+            found |= self._single.bitmap()
+        if count_holds(condition, 0):
+            found |= live - self._single.bitmap() - to_bitmap(self._counts.pairs()[1])
         return found
 
-    def starting_with(self, prefix: str) -> BitMap:
-        """Slots with a string that starts with the prefix."""
-        return self._strings_where(lambda string: string.startswith(prefix))
-
-    def containing(self, substring: str) -> BitMap:
-        """Slots with a string that contains the substring."""
-        return self._strings_where(lambda string: substring in string)
+    def with_string(self, holds: Callable[[str], bool]) -> BitMap:
+        """Slots with a string for which a predicate holds; looks at every distinct string."""
+        return self._strings.where(holds)
 
     def with_words(self, wanted: Iterable[str], any_word: bool = False) -> BitMap:
         """Slots with all (or any) of the words, not necessarily in one and the same string."""
-        columns = [self._word_slots(word) for word in wanted]
-        if not columns:
-            return BitMap()
-        bitmaps = [to_bitmap(slots) for slots in columns]
-        return BitMap.union(*bitmaps) if any_word else BitMap.intersection(*bitmaps)
-
-    # -- orders ----------------------------------------------------------------------------------
+        return self._strings.with_words(wanted, any_word)
 
     def ordered_parts(self) -> list[tuple[Values, SlotArray]]:
         """(values, slots) of integers, floats, and datetimes as microseconds, each in no order."""
-        return [self._integers.pairs(), self._floats.pairs(), self._datetime_column().pairs()]
+        return [self._integers.pairs(), self._floats.pairs(), self._strings.datetimes().pairs()]
 
     def resident_bytes(self) -> int:
         """Bytes of memory held, roughly."""
-        columns = [self._counts, self._integers, self._floats, self._booleans, self._coded, self._words]
-        strings = (
-            sum(60 + len(value) for value in self._codes if isinstance(value, str)) + len(self._codes) * 90
-        )
-        return sum(column.resident_bytes() for column in columns) + strings
-
-    # -- columns ---------------------------------------------------------------------------------
+        columns = (self._counts, self._integers, self._floats, self._booleans)
+        return self._strings.resident_bytes() + sum(column.resident_bytes() for column in columns)
 
     def _columns(self, wanted: Iterable[expr.Scalar]) -> list[tuple[SortedValues, NDArray[np.int64]]]:
         """All columns of matchable values, each with those of the wanted values it may hold."""
-        integers: set[int] = set()
-        booleans: set[int] = set()
-        codes: set[int] = set()
+        by_kind: dict[type, set[Any]] = {bool: set(), int: set(), str: set()}
         for value in wanted:
-            if isinstance(value, bool):
-                booleans.add(int(value))
-            elif isinstance(value, int) and _INT64_MIN <= value <= _INT64_MAX:
-                integers.add(value)
-            elif value in self._codes:
-                codes.add(self._codes[value])
+            by_kind[type(value)].add(value)
+        integers = [value for value in by_kind[int] if INT64_MIN <= value <= INT64_MAX]
         return [
-            (self._integers, np.fromiter(integers, np.int64)),
-            (self._booleans, np.fromiter(booleans, np.int64)),
-            (self._coded, np.fromiter(codes, np.int64)),
+            (self._integers, np.array(integers, np.int64)),
+            (self._large_integers.pairs, self._large_integers.codes_of(by_kind[int])),
+            (self._booleans, np.array([*by_kind[bool]], np.int64)),
+            (self._strings.pairs, self._strings.codes_of(by_kind[str])),
         ]
-
-    def _range_columns(self, condition: expr.Range) -> list[tuple[SortedValues, Bounds]]:
-        bounds = range_bounds(condition)
-        if is_datetime_range(condition):
-            return [(self._datetime_column(), _integer_bounds(bounds))]
-        return [(self._integers, _integer_bounds(bounds)), (self._floats, _float_bounds(bounds))]
-
-    def _strings_where(self, holds: Callable[[str], bool]) -> BitMap:
-        codes = [code for string, code in self._codes.items() if isinstance(string, str) and holds(string)]
-        return to_bitmap(self._coded.among(np.array(codes, np.int64)))
-
-    def _datetime_column(self) -> SortedValues:
-        """Made at first use: most strings are never asked about as datetimes."""
-        if self._datetimes is None:
-            parsed = [parse_microseconds(value) if isinstance(value, str) else None for value in self._codes]
-            codes, slots = self._coded.pairs()
-            order = np.argsort(slots, kind="stable")
-            self._datetimes = SortedValues("q")
-            for code, slot in zip(codes[order].tolist(), slots[order].tolist(), strict=True):
-                microseconds = parsed[code]
-                if microseconds is not None:
-                    self._datetimes.append(microseconds, slot)
-        return self._datetimes
-
-    def _word_slots(self, word: str) -> SlotArray:
-        """Made at first use, as the datetimes are."""
-        if self._word_codes is None:
-            self._word_codes = {}
-            slots_of: list[list[int]] = [[] for _ in self._codes]
-            codes, slots = self._coded.pairs()
-            for code, slot in zip(codes.tolist(), slots.tolist(), strict=True):
-                slots_of[code].append(slot)
-            for string, code in self._codes.items():
-                if isinstance(string, str):
-                    self._add_words(string, slots_of[code])
-        code_of_word = self._word_codes.get(word)
-        return self._words.among(np.array([] if code_of_word is None else [code_of_word], np.int64))
-
-    def _add_words(self, string: str, slots: Iterable[int]) -> None:
-        assert self._word_codes is not None
-        for word in set(words(string)):
-            code = self._word_codes.setdefault(word, len(self._word_codes))
-            for slot in slots:
-                self._words.append(code, slot)
-
-
-def _float_bounds(bounds: tuple[float | None, float | None, float | None, float | None]) -> Bounds:
-    """One bound each side from gt, gte, lt, lte."""
-    gt, gte, lt, lte = bounds
-    low, low_open = (gt, True) if gte is None or (gt is not None and gt >= gte) else (gte, False)
-    high, high_open = (lt, True) if lte is None or (lt is not None and lt <= lte) else (lte, False)
-    return low, high, low_open, high_open
-
-
-def _integer_bounds(bounds: tuple[float | None, float | None, float | None, float | None]) -> Bounds:
-    """The same for integer values, exactly: inclusive int64 bounds."""
-    low, high, low_open, high_open = _float_bounds(bounds)
-    least = greatest = None
-    if low is not None and low >= _INT64_MIN:
-        if low > _INT64_MAX - low_open:
-            return (*_NOTHING, False, False)
-        least = math.floor(low) + 1 if low_open else math.ceil(low)
-    if high is not None and high <= _INT64_MAX:
-        if high < _INT64_MIN + high_open:
-            return (*_NOTHING, False, False)
-        greatest = math.ceil(high) - 1 if high_open else math.floor(high)
-    return least, greatest, False, False

@@ -29,8 +29,8 @@ class Order:
 
     Args:
         rows: int64 [n].
-        values: numbers, and datetimes as microseconds since 1970 UTC; int64 [n], float64 [n] with floats among
-            them.
+        values: numbers, and datetimes as microseconds since 1970 UTC; int64 [n], or float64
+            [n] where floats are among them.
     """
 
     rows: NDArray[np.int64]

@@ -1,8 +1,8 @@
 """A filter as bitmap algebra over key indexes.
 
 Every condition becomes a pair of bitmaps: slots that certainly satisfy it, and slots that possibly do. Most
-conditions are decided by the indexes, and both are one. For the others, payloads decide the difference, once it is
-known which slots the rest of the filter leaves in doubt.
+conditions are decided by the indexes, and both are one. For the others, payloads decide the difference, once
+it is known which slots the rest of the filter leaves in doubt.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pyroaring import BitMap
 
 from nearfield.engine.filter import expression as expr
-from nearfield.engine.filter.evaluate import count_holds, nested_array_path
+from nearfield.engine.filter.evaluate import nested_array_path
 from nearfield.engine.filter.field_index.key_index import KeyIndex
 from nearfield.engine.filter.text import words
 from nearfield.engine.payload_path import Path, parse_path
@@ -22,7 +22,7 @@ _FLATTENED = (
     expr.MatchValue, expr.MatchAny, expr.MatchExcept, expr.MatchText, expr.MatchPhrase, expr.MatchPrefix,
     expr.MatchSubstring, expr.Range,
 )  # fmt: skip
-"""Conditions on one value: they hold for some object of an array exactly if they hold along the whole path."""
+"""Conditions on one value: they hold for some object of an array if and only if they hold along the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ def filter_outcome(filter: expr.Filter, of_leaf: Callable[[Leaf], Outcome], live
         at_least.append((filter.min_should.conditions, filter.min_should.min_count))
     for conditions, count in at_least:
         outcomes = [of(condition) for condition in conditions]
-        certain &= _in_at_least(count, [outcome.certain for outcome in outcomes])
-        possible &= _in_at_least(count, [outcome.possible for outcome in outcomes])
+        certain = certain & _in_at_least(count, [outcome.certain for outcome in outcomes])
+        possible = possible & _in_at_least(count, [outcome.possible for outcome in outcomes])
     return Outcome(certain, possible)
 
 
@@ -148,15 +148,15 @@ def _outcome_at(condition: expr.FieldCondition, index: KeyIndex, live: BitMap) -
         case expr.Range():
             return _exactly(index.in_range(condition))
         case expr.ValuesCount():
-            return _exactly(index.value_counts(condition, count_holds(condition, 0), live))
+            return _exactly(index.value_counts(condition, live))
         case expr.IsEmpty():
             return _exactly(index.empty(live))
         case expr.IsNull():
             return _exactly(index.null())
         case expr.MatchPrefix(_, prefix):
-            return _exactly(index.starting_with(prefix))
+            return _exactly(index.with_string(lambda string: string.startswith(prefix)))
         case expr.MatchSubstring(_, substring):
-            return _exactly(index.containing(substring))
+            return _exactly(index.with_string(lambda string: substring in string))
         case expr.MatchText(_, text, any_word):
             wanted = words(text)
             found = index.with_words(wanted, any_word)

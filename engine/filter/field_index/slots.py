@@ -1,9 +1,10 @@
 """Slots: dense numbers for states of payloads, so that indexes may only ever be appended to.
 
-A point's payload gets a slot when its row is first seen and another one each time it changes; the old slot is then
-dead. Indexes map values to slots and never forget one; what is dead is subtracted from their answers.
+A point's payload gets a slot when its row is first seen and another one each time it changes; the old slot is
+then dead. Indexes map values to slots and never forget one; what is dead is subtracted from their answers.
 """
 
+from array import array
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,6 +12,29 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 UNKNOWN = -1
+
+
+class SlotList:
+    """Slots in ascending order, with a bitmap of them made on demand."""
+
+    def __init__(self) -> None:
+        self._new = array("I")
+        self._bitmap = BitMap()
+
+    def append(self, slot: int) -> None:
+        """Add a slot larger than all before."""
+        self._new.append(slot)
+
+    def extend(self, slots: Iterable[int]) -> None:
+        """Add many."""
+        self._new.extend(slots)
+
+    def bitmap(self) -> BitMap:
+        """All slots so far; not to be modified, and not modified later."""
+        if self._new:
+            self._bitmap = self._bitmap | BitMap(self._new)
+            self._new = array("I")
+        return self._bitmap
 
 
 class Slots:
@@ -60,7 +84,7 @@ class Slots:
         self.dead.update(slots[slots != UNKNOWN].tolist())
 
     def find(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Current slot of each row, int64 [n]; UNKNOWN for rows never seen, a dead slot for rows that are gone."""
+        """Current slot of each row, int64 [n]; UNKNOWN for rows never seen, dead ones for rows now gone."""
         firsts = np.searchsorted(self._search_keys[: self.size], rows)
         known = firsts < self.size
         known[known] = self._rows[firsts[known]] == rows[known]
@@ -74,6 +98,11 @@ class Slots:
     def rows(self, slots: NDArray[np.uint32]) -> NDArray[np.int64]:
         """The row behind each slot, int64 [n], in the order of the slots."""
         return self._rows[slots]
+
+    def rows_in(self, slots: BitMap) -> NDArray[np.int64]:
+        """The rows behind slots, int64 [n], ascending."""
+        rows = self._rows[np.array(slots.to_array(), np.uint32)]
+        return np.sort(rows) if self._moved else rows
 
     def resident_bytes(self) -> int:
         """Bytes of memory held."""

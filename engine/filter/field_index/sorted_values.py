@@ -7,25 +7,39 @@ import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
+from nearfield.engine.filter.field_index.bounds import Bounds
+
 Values = NDArray[Any]
 SlotArray = NDArray[np.uint32]
 
 _MERGE_ROWS_MIN = 8_192
 _MERGE_SHARE = 1 / 8
+# Marking slots in an array of all slots beats sorting them while they are not much fewer.
+_MARK_SHARE = 32
 
 
 def to_bitmap(slots: SlotArray) -> BitMap:
     """A bitmap of slots in any order."""
     if len(slots) > 1 and np.any(slots[1:] < slots[:-1]):
-        slots = np.sort(slots)
+        slots = _sorted(slots)
     # Roaring reads an array.array at memory speed, a numpy array element by element.
     return BitMap(array("I", slots.tobytes()))
+
+
+def _sorted(slots: SlotArray) -> SlotArray:
+    """The distinct slots, ascending."""
+    size = int(slots.max()) + 1
+    if size > _MARK_SHARE * len(slots):
+        return np.sort(slots)
+    marked = np.zeros(size, bool)
+    marked[slots] = True
+    return np.flatnonzero(marked).astype(np.uint32)
 
 
 class SortedValues:
     """(value, slot) pairs: appended in any order of values, sorted when next asked about.
 
-    A small sorted tier takes what is new: an append between two questions does not cost a merge of everything.
+    A small sorted tier takes what is new: an append between two questions does not cost a merge of all.
 
     Args:
         typecode: `q` for int64 values, `d` for float64.
@@ -42,14 +56,22 @@ class SortedValues:
         self._new_values.append(value)  # type: ignore[arg-type]
         self._new_slots.append(slot)
 
-    def between(self, low: float | None, high: float | None, low_open: bool, high_open: bool) -> SlotArray:
-        """Slots of the values between two bounds (None: no bound; open: without the bound), in no order."""
-        found = [slots[start:stop] for slots, start, stop in self._slices(low, high, low_open, high_open)]
-        return found[0] if len(found) == 1 else np.concatenate([*found, np.empty(0, np.uint32)])
+    def extend(self, values: Values, slots: NDArray[Any]) -> None:
+        """Add many pairs."""
+        self._new_values.frombytes(values.astype(self._typecode, copy=False).tobytes())
+        self._new_slots.frombytes(slots.astype(np.uint32, copy=False).tobytes())
 
-    def count_between(self, low: float | None, high: float | None, low_open: bool, high_open: bool) -> int:
-        """Number of pairs that `between` would return."""
-        return sum(stop - start for _, start, stop in self._slices(low, high, low_open, high_open))
+    def between(self, bounds: Bounds) -> SlotArray:
+        """Slots of the values inside bounds, uint32, in no order."""
+        low, high, low_open, high_open = bounds
+        found = [np.empty(0, np.uint32)]
+        for values, slots in self._settled():
+            start = 0 if low is None else int(np.searchsorted(values, low, "right" if low_open else "left"))
+            stop = len(values)
+            if high is not None:
+                stop = int(np.searchsorted(values, high, "left" if high_open else "right"))
+            found.append(slots[start:stop])
+        return found[1] if len(found) == 2 else np.concatenate(found)
 
     def among(self, values: Values) -> SlotArray:
         """Slots of the given values, uint32, in no order."""
@@ -60,18 +82,17 @@ class SortedValues:
             found += [slots[start:stop] for start, stop in zip(starts, stops, strict=True) if start < stop]
         return found[1] if len(found) == 2 else np.concatenate(found)
 
-    def count_among(self, values: Values) -> int:
-        """Number of pairs that `among` would return."""
-        return sum(
-            int((np.searchsorted(tier, values, "right") - np.searchsorted(tier, values, "left")).sum())
-            for tier, _ in self._settled()
-        )
-
     def outside(self, values: Values) -> SlotArray:
         """Slots of all values but the given ones, uint32, in no order."""
-        return np.concatenate(
-            [slots[~np.isin(tier, values)] for tier, slots in self._settled()] + [np.empty(0, np.uint32)]
-        )
+        found = [np.empty(0, np.uint32)]
+        for tier_values, slots in self._settled():
+            kept = np.ones(len(slots), bool)
+            starts = np.searchsorted(tier_values, values, "left")
+            stops = np.searchsorted(tier_values, values, "right")
+            for start, stop in zip(starts, stops, strict=True):
+                kept[start:stop] = False
+            found.append(slots[kept])
+        return np.concatenate(found)
 
     def pairs(self) -> tuple[Values, SlotArray]:
         """All values and their slots, in no order."""
@@ -87,18 +108,6 @@ class SortedValues:
     def resident_bytes(self) -> int:
         """Bytes of memory held."""
         return len(self) * 12
-
-    def _slices(
-        self, low: float | None, high: float | None, low_open: bool, high_open: bool
-    ) -> list[tuple[SlotArray, int, int]]:
-        slices = []
-        for values, slots in self._settled():
-            start = 0 if low is None else int(np.searchsorted(values, low, "right" if low_open else "left"))
-            stop = len(values)
-            if high is not None:
-                stop = int(np.searchsorted(values, high, "left" if high_open else "right"))
-            slices.append((slots, start, max(start, stop)))
-        return slices
 
     def _settled(self) -> list[tuple[Values, SlotArray]]:
         if self._new_slots:

@@ -1,0 +1,170 @@
+"""Corners of the field indexes that random payloads hardly reach, and concurrent use."""
+
+import threading
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import orjson
+import pytest
+from numpy.typing import NDArray
+
+from nearfield.engine.errors import InvalidRequest
+from nearfield.engine.filter import expression as expr
+from nearfield.engine.filter.field_index.bounds import INT64_MAX, INT64_MIN, NOTHING, Bounds, integer_bounds
+from nearfield.engine.filter.field_index.indexes import FieldIndexes
+from nearfield.engine.filter.field_index.order import Order, order_start
+from nearfield.engine.filter.field_index.slots import UNKNOWN, Slots
+from nearfield.engine.filter.field_index.sorted_values import SortedValues
+from nearfield.engine.point import PointId
+
+
+class Rows:
+    """A context over a dictionary; also the source."""
+
+    def __init__(self, payloads: dict[int, bytes | None]) -> None:
+        self.by_row = payloads
+
+    def rows_of(self, ids: Sequence[PointId]) -> NDArray[np.int64]:
+        return np.array([row for row in ids if row in self.by_row], np.int64)
+
+    def rows_with_vector(self, name: str) -> NDArray[np.int64]:
+        return np.array([*self.by_row], np.int64)
+
+    def payloads(self, rows: NDArray[np.int64]) -> Iterable[tuple[int, bytes | None]]:
+        return [(row, self.by_row[row]) for row in rows.tolist() if row in self.by_row]
+
+
+def test_integers_compare_exactly_with_float_bounds() -> None:
+    numbers = [2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1]
+    rows = Rows({row: orjson.dumps({"n": number}) for row, number in enumerate(numbers)})
+    indexes = FieldIndexes(lambda: rows.by_row.items())
+
+    def found(**bounds: float) -> list[int]:
+        return indexes.evaluate(expr.Filter(must=[expr.Range("n", **bounds)]), rows).tolist()
+
+    assert found(gt=2.0**53) == [1, 2, 4]
+    assert found(gte=2.0**53, lt=2.0**63) == [0, 1, 2]
+    assert found(gte=2.0**63) == [4]
+    assert found(lt=float("inf"), gt=float("-inf")) == [0, 1, 2, 3, 4]
+    equal = expr.Filter(must=[expr.MatchAny("n", [2**64 - 1, 2**53 + 1])])
+    assert indexes.evaluate(equal, rows).tolist() == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((None, None, None, None), Bounds(None, None)),
+        ((1.5, None, 3.5, None), Bounds(2, 3)),
+        ((1, 1, 3, 3), Bounds(2, 2)),
+        ((0, 1, 4, 3), Bounds(1, 3)),
+        ((2.0**63, None, None, None), NOTHING),
+        ((INT64_MAX, None, None, None), NOTHING),
+        ((None, INT64_MAX, None, None), Bounds(INT64_MAX, None)),
+        ((INT64_MIN, None, None, None), Bounds(INT64_MIN + 1, None)),
+        ((None, None, INT64_MIN, None), NOTHING),
+        ((None, None, None, float("-inf")), NOTHING),
+    ],
+)
+def test_integer_bounds(given: tuple[float | None, ...], expected: Bounds) -> None:
+    assert integer_bounds(*given) == expected
+
+
+def test_sorted_values_merge_what_is_new() -> None:
+    column = SortedValues("q")
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 50, 30_000)
+    for slot, value in enumerate(values.tolist()):
+        column.append(value, slot)
+        if slot % 997 == 0:
+            assert len(column.between(Bounds(10, 19))) == np.count_nonzero(values[: slot + 1] // 10 == 1)
+    assert sorted(column.among(np.array([3, 7]))) == np.flatnonzero(np.isin(values, [3, 7])).tolist()
+    assert sorted(column.outside(np.array([3, 7]))) == np.flatnonzero(~np.isin(values, [3, 7])).tolist()
+
+
+def test_slots_follow_rows_that_change() -> None:
+    slots = Slots()
+    assert slots.add(np.array([10, 20, 30])).tolist() == [0, 1, 2]
+    assert slots.add(np.array([20, 40])).tolist() == [3, 4]
+    slots.kill([30, 99])
+    assert slots.find(np.array([10, 20, 40, 99])).tolist() == [0, 3, 4, UNKNOWN]
+    assert slots.rows_in(slots.live()).tolist() == [10, 20, 40]
+
+
+def test_a_key_that_is_no_path_is_refused() -> None:
+    rows = Rows({})
+    indexes = FieldIndexes(lambda: rows.by_row.items())
+    with pytest.raises(InvalidRequest, match="payload key"):
+        indexes.evaluate(expr.Filter(must=[expr.IsNull("a..b")]), rows)
+    with pytest.raises(InvalidRequest, match="payload key"):
+        indexes.values("")
+
+
+def test_a_failing_scan_leaves_nothing_half_built() -> None:
+    rows = Rows({row: orjson.dumps({"a": row % 2}) for row in range(10)})
+    broken = True
+
+    def source() -> Iterable[tuple[int, bytes | None]]:
+        yield from list(rows.by_row.items())[:5]
+        if broken:
+            raise OSError("disk")
+        yield from list(rows.by_row.items())[5:]
+
+    indexes = FieldIndexes(source)
+    filter = expr.Filter(must=[expr.MatchValue("a", 1)])
+    with pytest.raises(OSError, match="disk"):
+        indexes.evaluate(filter, rows)
+    broken = False
+    assert indexes.evaluate(filter, rows).tolist() == [1, 3, 5, 7, 9]
+
+
+def test_order_pages() -> None:
+    order = Order.of(
+        [
+            (np.array([5, 1, 1, 2]), np.array([7, 3, 3, 9])),
+            (np.array([], np.int64), np.array([], np.float64)),
+        ]
+    )
+    assert (order.rows.tolist(), order.values.tolist()) == ([1, 5, 2], [3, 7, 9])
+    assert order.values.dtype == np.int64
+    assert order.page(2, descending=True).rows.tolist() == [2, 5]
+    assert order.page(9, start_from=order_start(7.0)).rows.tolist() == [5, 2]
+    assert order.page(9, descending=True, start_from=8, allowed=np.array([1, 2])).rows.tolist() == [1]
+    assert order_start("1970-01-02") == 86_400_000_000
+    for wrong in ("tomorrow", True):
+        with pytest.raises(InvalidRequest, match="datetime"):
+            order_start(wrong)
+
+
+def test_readers_beside_a_writer_see_whole_writes() -> None:
+    """Every write adds two rows with the same new value: no reader sees only one of them."""
+    rows = Rows({})
+    lock = threading.Lock()
+
+    def source() -> Iterable[tuple[int, bytes | None]]:
+        with lock:
+            return list(rows.by_row.items())
+
+    indexes = FieldIndexes(source)
+    failures: list[str] = []
+    done = threading.Event()
+
+    def read(key: str) -> None:
+        while not done.is_set():
+            found = indexes.evaluate(expr.Filter(must=[expr.Range(key, gte=0)]), rows)
+            if len(found) % 2:
+                failures.append(f"{len(found)} rows with {key}")
+
+    readers = [threading.Thread(target=read, args=(key,)) for key in ("a", "b", "a")]
+    for reader in readers:
+        reader.start()
+    for i in range(400):
+        payload = orjson.dumps({"a": i, "b": i, "c": i})
+        added = [(2 * i, payload), (2 * i + 1, payload)]
+        with lock:
+            rows.by_row |= dict(added)
+        indexes.apply([], added)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not failures
+    assert len(indexes.evaluate(expr.Filter(must=[expr.Range("c", gte=0)]), rows)) == 800
