@@ -1,0 +1,93 @@
+"""`nearfield bench`: its options. What it measures is loaded when it runs, not when its help is shown."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    datasets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DATASET...",
+            help="Folder or ann-benchmarks hdf5 file, by path or name; or `generated`, which needs no data.",
+        ),
+    ] = None,
+    kinds: Annotated[
+        str | None, typer.Option(help="Our index kinds, comma-separated (default: all registered).")
+    ] = None,
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            help="Peers, comma-separated: libraries or single indexes, such as faiss,usearch; or `none`."
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, max=100, help="Neighbours asked for.")] = 10,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of builds and of threaded batches (default: all cores)."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=100, help="Only the first rows; ground truth is recomputed exactly.")
+    ] = None,
+    queries: Annotated[int | None, typer.Option(min=1, help="Only the first queries.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small grids, one round, short timings.")] = False,
+    repeat: Annotated[
+        int | None, typer.Option(min=1, help="Interleaved rounds; medians are reported (default 3).")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(min=1, help="Seconds to aim at per data set.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the data sets.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Results folder; results.jsonl in it is appended to, the report rewritten.")
+    ] = Path("bench-results"),
+    http: Annotated[
+        str | None, typer.Option(metavar="URL", help="Measure a running server instead of libraries.")
+    ] = None,
+    clients: Annotated[int, typer.Option(min=1, max=1024, help="Closed-loop clients (with --http).")] = 8,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="NEARFIELD_API_KEY", help="Key sent to the server (with --http).")
+    ] = None,
+    filters: Annotated[
+        bool,
+        typer.Option(
+            "--filters", help="Measure filtered search of data sets with filters: embedded, or of the server."
+        ),
+    ] = False,
+    render: Annotated[
+        bool, typer.Option("--render", help="Only write the report of the results folder again.")
+    ] = False,
+) -> None:
+    """Measure recall, speed, latency, build time and memory; write JSON lines, plots and an HTML report.
+
+    Every index is swept over its search parameters in one run; recall is against exact ground truth.
+    """
+    from nearfield.bench.run import Request, render_report, run_benchmark
+
+    if render:
+        raise typer.Exit(render_report(out))
+    if not datasets:
+        raise typer.BadParameter("name at least one data set, or `generated`", param_hint="DATASET...")
+    request = Request(
+        datasets=datasets,
+        kinds=_names(kinds),
+        peers=_names(peers),
+        k=k,
+        threads=threads,
+        limit=limit,
+        queries=queries,
+        quick=quick,
+        repeat=repeat,
+        budget_s=budget,
+        data_dir=data_dir,
+        out=out,
+        http=http,
+        clients=clients,
+        api_key=api_key,
+        filters=filters,
+    )
+    raise typer.Exit(run_benchmark(request))
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,1 @@
+"""Reports of recorded measurements: a terminal table, plots, and one self-contained HTML page."""

@@ -1,0 +1,164 @@
+"""The terminal's view of a run."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nearfield.bench.frontier import RECALLS, Point
+from nearfield.bench.report.style import DASH, bytes_text, rate_text, ratio_text, seconds_text
+from nearfield.bench.report.summary import BASELINE, DatasetSummary, Mode, mean_ratios
+
+_LATENCY_RECALL = 0.95
+_OURS = "bold blue"
+
+
+def print_summaries(console: Console, summaries: Sequence[DatasetSummary]) -> None:
+    """Speeds at fixed recalls, build costs, HTTP and filter results of every data set."""
+    for summary in summaries:
+        for mode in sorted(summary.curves):
+            console.print(_speeds(summary, mode))
+        if summary.builds:
+            console.print(_builds(summary))
+        if summary.imports:
+            console.print(_imports(summary))
+        if summary.http:
+            console.print(_http(summary))
+        if summary.filters:
+            console.print(_filters(summary))
+    single: Mode = ("batch", 1)
+    means = mean_ratios(summaries, single)
+    if len(summaries) > 1 and means:
+        console.print(_means(means))
+
+
+def mode_text(mode: Mode) -> str:
+    """How a mode is named to people."""
+    kind, threads = mode
+    if kind == "single":
+        return "one query per call, 1 thread"
+    return f"batches, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _speeds(summary: DatasetSummary, mode: Mode) -> Table:
+    table = _table(f"{summary.name}: queries per second at recall@{summary.k}, {mode_text(mode)}", "index")
+    for recall in RECALLS:
+        table.add_column(f"{recall:.2f}", justify="right", no_wrap=True)
+    if mode[0] == "single":
+        table.add_column(f"p50, p95, p99 ms at {_LATENCY_RECALL}", justify="right", no_wrap=True)
+    else:
+        table.add_column("best recall", justify="right", no_wrap=True)
+    for name in summary.competitors:
+        points = summary.curves[mode].get(name, [])
+        if not points:
+            continue
+        cells = [_speed(summary, mode, name, recall) for recall in RECALLS]
+        last = _latencies(points) if mode[0] == "single" else f"{max(point.recall for point in points):.4f}"
+        table.add_row(_name(summary, name), *cells, last)
+    if BASELINE in summary.curves[mode]:
+        table.caption = f"factors: relative to {BASELINE} at the same recall"
+    return table
+
+
+def _speed(summary: DatasetSummary, mode: Mode, name: str, recall: float) -> Text:
+    ratio = ratio_text(summary.ratio(mode, name, recall))
+    return Text.assemble(
+        rate_text(summary.qps_at(mode, name, recall)), (f"  {ratio:>5}" if ratio else "", "dim")
+    )
+
+
+def _latencies(points: Sequence[Point]) -> str:
+    """Latencies of the fastest setting with enough recall."""
+    enough = [point for point in points if point.recall >= _LATENCY_RECALL and point.latency_ms]
+    if not enough:
+        return DASH
+    return ", ".join(f"{value:.2f}" for value in max(enough, key=lambda point: point.qps).latency_ms or ())
+
+
+def _builds(summary: DatasetSummary) -> Table:
+    table = _table(f"{summary.name}: builds", "index")
+    for column in ("build time", "memory reported", "memory measured"):
+        table.add_column(column, justify="right")
+    for build in sorted(summary.builds, key=lambda b: (b.competitor not in summary.ours, b.label)):
+        table.add_row(
+            Text(build.label, style=_OURS if build.ours else ""),
+            seconds_text(build.seconds),
+            bytes_text(build.bytes_reported),
+            bytes_text(build.bytes_measured),
+        )
+    return table
+
+
+def _imports(summary: DatasetSummary) -> Table:
+    table = _table(f"{summary.name}: import over HTTP, durable", "route")
+    table.add_column("points", justify="right")
+    table.add_column("points/s", justify="right")
+    for record in summary.imports:
+        table.add_row(record["method"], f"{record['points']:,}", rate_text(record["points_per_s"]))
+    return table
+
+
+def _http(summary: DatasetSummary) -> Table:
+    table = _table(f"{summary.name}: over HTTP, closed loop", "search")
+    for column in ("clients", "requests/s", "p50 ms", "p95 ms", "p99 ms", "recall"):
+        table.add_column(column, justify="right")
+    for record in summary.http:
+        p50, p95, p99 = record["latency_ms"]
+        table.add_row(
+            record["label"],
+            str(record["clients"]),
+            rate_text(record["qps"]),
+            f"{p50:.2f}",
+            f"{p95:.2f}",
+            f"{p99:.2f}",
+            f"{record['recall']:.4f}",
+        )
+    return table
+
+
+def _filters(summary: DatasetSummary) -> Table:
+    table = _table(f"{summary.name}: filtered search", "filter")
+    for column in ("selectivity", "recall", "queries/s", "p50 ms", "p99 ms", "short answers"):
+        table.add_column(column, justify="right")
+    for record in summary.filters:
+        table.add_row(
+            record["family"],
+            f"{record['selectivity']:.2%}",
+            f"{record['recall']:.4f}",
+            rate_text(record["qps"]),
+            f"{record['latency_ms'][0]:.2f}",
+            f"{record['latency_ms'][2]:.2f}",
+            str(record["short_answers"]),
+        )
+    return table
+
+
+def _means(means: dict[str, dict[float, float]]) -> Table:
+    table = _table(
+        f"all data sets: geometric mean of the speed relative to {BASELINE}, 1 thread", "competitor"
+    )
+    for recall in RECALLS:
+        table.add_column(f"{recall:.2f}", justify="right")
+    for name, ratios in means.items():
+        table.add_row(name, *(ratio_text(ratios.get(recall)) or DASH for recall in RECALLS))
+    return table
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.caption_justify = "left"
+    table.add_column(first, no_wrap=True)
+    return table
+
+
+def _name(summary: DatasetSummary, competitor: str) -> Text:
+    return Text(competitor, style=_OURS if competitor in summary.ours else "")

@@ -1,0 +1,1 @@
+"""Whole-service measurements: over HTTP, and with filters."""
