@@ -1,6 +1,6 @@
 """Nearfield engine: storage, filters, search and the native core, usable without a server.
 
-from nearfield.engine import CollectionSchema, Database, Distance, PointBatch, SearchRequest, VectorColumn, VectorSpec
+from nearfield.engine import *
 
 with Database.open("data") as database:
     books = database.create_collection("books", CollectionSchema({"": VectorSpec(384, Distance.COSINE)}))

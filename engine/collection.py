@@ -36,8 +36,8 @@ _EVERYTHING = PayloadSelector(enabled=True)
 class Collection:
     """One collection of a database; made by `Database`, never directly.
 
-    Writes return once they are durable and visible; `submit` returns a future instead. Errors common to all writes:
-    InvalidRequest (nothing was applied), NotFound (a point to change is missing; nothing was applied), TooManyRequests,
+    Writes return once they are durable and visible; `submit` returns a future instead. All writes may raise
+    InvalidRequest and NotFound (a point to change is missing), with nothing applied; TooManyRequests,
     OutOfSpace, Unavailable. A damaged collection raises its `Corrupted` from every method but `info`.
     """
 
@@ -68,7 +68,7 @@ class Collection:
     # ---- writes -------------------------------------------------------------------------------------------
 
     def submit(self, operation: op.Operation) -> "Future[int]":
-        """Check an operation and queue it; the future gives its operation id once it is durable and visible."""
+        """Check an operation and queue it; its future gives the operation id once durable and visible."""
         return self._parts.submit([operation])
 
     def submit_all(self, operations: Sequence[op.Operation]) -> "Future[int]":
@@ -207,7 +207,7 @@ class Collection:
         """The hits of each request, best first.
 
         Raises:
-            InvalidRequest: an unknown vector name, wrong dimensions, a value that is not finite, a bad filter key.
+            InvalidRequest: an unknown vector name, wrong dimensions, a value not finite, a bad filter key.
             Unprocessable: limit, offset or batch size outside their limits.
             NotFound: a query names a point that does not exist or lacks the vector.
         """

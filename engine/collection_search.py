@@ -67,7 +67,8 @@ class CollectionSearcher:
             or request.limit + request.offset > limits.SEARCH_LIMIT_MAX
         ):
             raise Unprocessable(
-                f"limit must be at least 1, offset at least 0, and both together at most {limits.SEARCH_LIMIT_MAX}, "
+                "limit must be at least 1, offset at least 0, "
+                f"and both together at most {limits.SEARCH_LIMIT_MAX}, "
                 f"got limit {request.limit} and offset {request.offset}",
                 "limit",
             )

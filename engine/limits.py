@@ -32,7 +32,7 @@ FROZEN_SEGMENTS_MAX: Final = 2
 INDEX_ROWS_MIN: Final = 10_000
 """Sealed segments with fewer rows are scanned: a scan that small is as fast and is exact."""
 INDEX_BYTES_OPEN_MAX: Final = 256 * 2**20
-"""Index files of a collection up to this size are opened with it; larger ones in the background, scanned meanwhile."""
+"""Index files of a collection up to this size are opened with it; larger ones later, scanned meanwhile."""
 DELETED_SHARE_VACUUM: Final = 0.2
 """Share of dead rows in a sealed segment at which it is rewritten."""
 SEALED_SEGMENTS_TARGET: Final = 4

@@ -24,7 +24,7 @@ class DeletePoints:
 
 @dataclass(frozen=True)
 class UpdateVectors:
-    """Replace the vectors given for existing points; other vectors and the payload stay. `batch.payloads` is not used."""
+    """Replace the given vectors of existing points; other vectors and the payload stay."""
 
     batch: PointBatch
 
@@ -71,5 +71,12 @@ class ClearPayload:
 
 
 Operation = (
-    Upsert | DeletePoints | UpdateVectors | DeleteVectors | SetPayload | OverwritePayload | DeletePayload | ClearPayload
+    Upsert
+    | DeletePoints
+    | UpdateVectors
+    | DeleteVectors
+    | SetPayload
+    | OverwritePayload
+    | DeletePayload
+    | ClearPayload
 )

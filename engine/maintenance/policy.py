@@ -1,9 +1,9 @@
 """What to do next with a collection's segments: a pure function from their state to jobs.
 
-Sealing comes first, because it frees memory and lets writers go on. Segments without an index are merged while they are
-cheap to merge, and indexed once: when writing has paused, or when a segment has become large enough that it will not be
-merged soon. Every row is thus rewritten about log4(rows / rows per seal) times, and indexed about as often as its
-collection grows fourfold.
+Sealing comes first, because it frees memory and lets writers go on. Segments without an index are merged
+while that is cheap, and indexed once: when writing has paused, or when a segment has become so large that it
+will not be merged soon. Every row is thus rewritten about log4(rows / rows per seal) times, and indexed about
+as often as its collection grows fourfold.
 """
 
 from collections.abc import Sequence
@@ -148,7 +148,7 @@ def _is_fresh(segment: SegmentState, thresholds: Thresholds) -> bool:
 
 
 def _run(by_size: Sequence[SegmentState], factor: int | None, rows_max: int) -> list[SegmentState]:
-    """At least two neighbours in size, each at most `factor` times the sum of those before it; empty if there are none."""
+    """Neighbours in size, each at most `factor` times the sum of those before it; at least two, or none."""
     for start in range(len(by_size) - 1):
         run, total = [by_size[start]], by_size[start].live_rows
         for segment in by_size[start + 1 :]:

@@ -1,4 +1,4 @@
-"""The jobs: each writes files beside the living collection, then registers them in one step of the writer thread."""
+"""The jobs: each writes files beside the living collection, then registers them in one step of its writer."""
 
 import uuid
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def _seal(parts: CollectionStore, first_row: int) -> None:
 
 
 def _merge(parts: CollectionStore, ids: Sequence[str], cancel: Cancel) -> None:
-    """Indexes that the sources have are built for the new segment before it takes their place: no search gets slower."""
+    """One segment of several. It gets the indexes that these have before it takes their place."""
     sources = [_sealed(parts, id) for id in ids]
     sealed, manifest = _write(parts, sources)
     try:
@@ -187,7 +187,7 @@ def _enter(transaction: Transaction, sealed: SealedSegment | None, manifest: Man
 
 
 def _forget_dropped(transaction: Transaction, sources: Sequence[Segment]) -> None:
-    """Rows that were dead when the sources were read are in no segment any more. Later ones stay on record."""
+    """Rows that were dead when the sources were read are in no segment any more; later ones are."""
     for source in sources:
         if source.live is not None:
             dead = source.rows[~bitmap.to_bools(source.live, source.count)]

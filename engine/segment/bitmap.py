@@ -50,7 +50,8 @@ def test(words: Words | None, at: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether each of the bits `at` is set; None means all are."""
     if words is None:
         return np.ones(len(at), dtype=np.bool_)
-    return ((words[at >> 6] >> (at & 63).astype(np.uint64)) & np.uint64(1)).astype(np.bool_)
+    found: NDArray[np.bool_] = ((words[at >> 6] >> (at & 63).astype(np.uint64)) & np.uint64(1)) > 0
+    return found
 
 
 def without(words: Words | None, length: int, at: NDArray[np.int64]) -> Words:

@@ -1,9 +1,9 @@
-"""The segment that takes new rows: arrays in memory that double as they fill. It is scanned, never indexed."""
+"""The segment that takes new rows: arrays in memory that double as they fill; scanned, never indexed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from nearfield.engine.segment import bitmap
 ROW_BYTES = 64
 """Memory a row costs beside its vectors; keeps segments of tiny or absent vectors bounded too."""
 _CAPACITY_MIN = 64
-_T = TypeVar("_T", bound=np.generic)
+_T = TypeVar("_T", bound=NDArray[Any])
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class StoredColumn:
 
 @dataclass(frozen=True)
 class GrowingView:
-    """The rows a query sees of a growing segment; see `Segment`. Local row i is global row `first_row + i`."""
+    """What a query sees of a growing segment; see `Segment`. Local row i is global row `first_row + i`."""
 
     first_row: int
     count: int
@@ -70,7 +70,9 @@ class GrowingView:
 def inverse_norms(rows: Rows) -> NDArray[np.float32]:
     """float32 [n]: 1 / length of each row, 0 for a zero row."""
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    return np.divide(1.0, norms, out=np.zeros(len(rows)), where=norms > 0).astype(np.float32)
+    scales: NDArray[np.float32] = np.zeros(len(rows), dtype=np.float32)
+    np.divide(1.0, norms, out=scales, where=norms > 0, casting="same_kind")
+    return scales
 
 
 def needs_scale(spec: VectorSpec) -> bool:
@@ -117,7 +119,7 @@ class _Column:
 
 
 class GrowingSegment:
-    """Appends rows numbered from `first_row`. Only the collection's writer thread touches it; queries hold its views."""
+    """Appends rows numbered from `first_row`. Only the writer thread touches it; queries hold its views."""
 
     def __init__(self, specs: Mapping[str, VectorSpec], first_row: int) -> None:
         self._columns = {name: _Column(spec) for name, spec in specs.items()}
@@ -150,7 +152,7 @@ class GrowingSegment:
         )
 
 
-def _grown(array: NDArray[_T], capacity: int, used: int) -> NDArray[_T]:
+def _grown(array: _T, capacity: int, used: int) -> _T:
     grown = np.zeros((capacity, *array.shape[1:]), dtype=array.dtype)
     grown[:used] = array[:used]
-    return grown
+    return cast(_T, grown)

@@ -1,4 +1,4 @@
-"""Built indexes on disk: derived files beside a sealed segment's vectors, checksummed in the segment's manifest."""
+"""Built indexes on disk: derived files beside a segment's vectors, checksummed in its manifest."""
 
 import mmap
 from collections.abc import Mapping

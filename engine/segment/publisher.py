@@ -19,7 +19,7 @@ OnPayloads = Callable[[Sequence[int], Sequence[tuple[int, bytes | None]]], None]
 
 
 class Publisher:
-    """Sealed, frozen and growing segments. The writer thread changes it; anybody may read `pinned` and `sequence`.
+    """Sealed, frozen and growing segments. The writer changes it; all may read `pinned` and `sequence`.
 
     Args:
         specs: the collection's vectors.
@@ -48,7 +48,7 @@ class Publisher:
         self.frozen: tuple[GrowingView, ...] = ()
         """Full, no longer growing, oldest first: what is to be sealed."""
         self.sequence = 0
-        """Even between publications, odd during one; unchanged around a read means that the read saw one moment."""
+        """Odd during a publication; the same even number around a read means that it saw one moment."""
         self.pinned = SegmentSet()
         self._freeze_if(self._growing.bytes >= seal_bytes)
         self._pin()

@@ -1,4 +1,4 @@
-"""Immutable segments on disk: full-precision vectors in one section file, built indexes in directories beside it."""
+"""Immutable segments on disk: vectors in one section file, built indexes in directories beside it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ _COPY_ROWS: Final = 8192
 
 @dataclass(frozen=True)
 class SealedSegment:
-    """One segment directory, opened; see `Segment`. The rows of `rows` are ascending but need not be consecutive.
+    """One segment directory, opened; see `Segment`. Its rows ascend but need not be consecutive.
 
     Args:
         id: name of its directory.

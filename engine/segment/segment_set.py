@@ -56,7 +56,7 @@ class SegmentSet:
     def locate(
         self, rows: NDArray[np.int64]
     ) -> Iterator[tuple[Segment, NDArray[np.int64], NDArray[np.int64]]]:
-        """Where global rows are, dead ones included: (segment, positions in `rows`, local positions) per segment with any."""
+        """Where global rows are, dead ones included: (segment, positions in `rows`, local positions)."""
         for segment in self.segments:
             local, inside = local_positions(segment, rows)
             if inside.any():

@@ -45,7 +45,7 @@ AliasAction = CreateAlias | DeleteAlias | RenameAlias
 
 
 class Catalog:
-    """The catalogue file and its content in memory. Methods are thread-safe; a change is durable when its method returns."""
+    """The catalogue file and its content in memory. Thread-safe; changes are durable when made."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

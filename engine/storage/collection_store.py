@@ -1,4 +1,4 @@
-"""One open collection: its database, segments, writer thread and field indexes, and how they see the same moment."""
+"""One open collection: its database, segments, writer and field indexes, seen at one and the same moment."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -130,7 +130,7 @@ class CollectionStore:
         )
 
     def change_schema(self, change: Callable[[CollectionSchema], CollectionSchema]) -> "Future[int]":
-        """Queue a change of the schema, in order with the writes; vectors must keep their names, sizes and types."""
+        """Queue a change of the schema, in order with the writes; vectors keep name, size and type."""
 
         def run(transaction: Transaction, effects: Effects) -> None:
             schema = change(transaction.schema)
@@ -163,13 +163,13 @@ class CollectionStore:
     # ---- reading ------------------------------------------------------------------------------------------
 
     def matching_rows(self, filters: Sequence[Filter]) -> tuple[SegmentSet, list[NDArray[np.int64]]]:
-        """A pinned set, and per filter the ascending rows living in it that satisfy the filter; all of one moment."""
+        """A pinned set, and per filter its living rows that satisfy the filter, ascending; of one moment."""
         return self.read_consistently(
             lambda pinned: (pinned, [self.live_matches(condition, pinned) for condition in filters])
         )
 
     def read_consistently(self, read: Callable[[SegmentSet], T]) -> T:
-        """The result of a read of the pinned set and the field indexes that no publication interfered with."""
+        """Result of a read of pinned set and field indexes that no publication interfered with."""
         for _ in range(_READ_ATTEMPTS):
             before = self.publisher.sequence
             result = read(self.pinned)

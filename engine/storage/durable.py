@@ -38,7 +38,8 @@ def make_directory(path: Path) -> None:
 def new_directory(path: Path) -> Iterator[Path]:
     """A directory that appears under `path` whole or not at all: write files into the yielded temporary one.
 
-    On leaving, every file in it is synced, it gets its name, and the name is synced. On an error it is removed.
+    On leaving, every file in it is synced, it gets its name, and the name is synced. An error removes
+    it.
     """
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     remove_tree(temporary)
@@ -61,7 +62,7 @@ def remove_tree(path: Path) -> None:
 
 
 def quarantine(path: Path) -> Path:
-    """Rename a damaged derived directory out of the way, keeping it for inspection; an older one is replaced."""
+    """Rename a damaged derived directory out of the way, for inspection; an older one is replaced."""
     target = path.with_name(path.name + QUARANTINE_SUFFIX)
     remove_tree(target)
     path.rename(target)

@@ -1,4 +1,4 @@
-"""What an operation changed: recorded while its transaction runs, published in memory once that has committed."""
+"""What an operation changed: recorded while its transaction runs, published once that has committed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -180,7 +180,7 @@ class PointReader:
         with_payload: PayloadSelector,
         with_vectors: bool | Sequence[str],
     ) -> list[Record]:
-        """Records of what `read` gives; read again when the vectors of a point are already, or still, elsewhere."""
+        """Records of what `read` gives; read again when a point's vectors are not where they were."""
         if not with_vectors:
             return [record(point, with_payload) for point in read()]
 

@@ -1,4 +1,4 @@
-"""The section file: named arrays, 64-byte aligned, checksummed in blocks, and memory-mapped. Layout: FORMAT.md."""
+"""The section file: named arrays, 64-byte aligned, checksummed in blocks, memory-mapped. See FORMAT.md."""
 
 import json
 import mmap
@@ -49,14 +49,14 @@ class SectionEntry:
         section = cls(entry["name"], entry["dtype"], shape, entry["offset"], entry["length"], checksums)
         expected = int(np.prod(shape, dtype=np.int64)) * np.dtype(section.dtype).itemsize
         blocks = -(-section.length // BLOCK_BYTES)
-        inside = 0 <= section.offset and section.offset + section.length <= table_offset
+        inside = section.offset >= 0 and section.offset + section.length <= table_offset
         if not inside or section.offset % ALIGNMENT or expected != section.length or blocks != len(checksums):
             raise Corrupted(f"section {section.name!r} has contradictory bounds")
         return section
 
 
 class SectionFileWriter:
-    """Writes a section file front to back; a context manager that completes the header when left without an error."""
+    """Writes a section file front to back; a context manager that completes it when left without an error."""
 
     def __init__(self, path: Path) -> None:
         self._file: IO[bytes] = path.open("wb")
@@ -78,7 +78,8 @@ class SectionFileWriter:
     ) -> None:
         """Append a section of the given shape, whose rows come as consecutive arrays."""
         offset = self._align()
-        checksums, length, carry = [], 0, np.zeros(0, dtype=np.uint8)
+        checksums: list[int] = []
+        length, carry = 0, np.zeros(0, dtype=np.uint8)
         for block in blocks:
             data = np.ascontiguousarray(block, dtype=dtype).reshape(-1).view(np.uint8)
             self._file.write(data.data)
@@ -150,11 +151,8 @@ class Section:
         if not self._whole_verified and len(positions):
             row_bytes = self._entry.length // self._entry.shape[0]
             starts = np.unique(positions) * row_bytes
-            spans = [
-                np.arange(at // BLOCK_BYTES, (at + row_bytes - 1) // BLOCK_BYTES + 1)
-                for at in starts.tolist()
-            ]
-            touched = np.unique(np.concatenate(spans))
+            # A row is shorter than a block, so it lies in one or two of them.
+            touched = np.unique(np.concatenate([starts, starts + row_bytes - 1]) // BLOCK_BYTES)
             self._verify(touched[self._unverified[touched]])
         taken: NDArray[Any] = self._array[positions]
         return taken
@@ -174,7 +172,7 @@ class Section:
 
 
 class SectionFile:
-    """A section file mapped read-only; its header and table are verified at once, its sections when first read.
+    """A section file mapped read-only; its header and table are verified at once, sections when first read.
 
     Raises:
         Corrupted: it is missing, too short, of another version, or its header or table fail their checksum.

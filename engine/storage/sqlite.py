@@ -37,7 +37,7 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes a file: write-ahead log, every commit synced, checkpoints only on request."""
+    """The one connection that writes a file: write-ahead log, commits synced, checkpoints only on request."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_TIMEOUT_S)
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")

@@ -1,4 +1,4 @@
-"""`points.db`: the SQL of one collection's ids, versions, payloads, unsealed vectors, dead rows and segments."""
+"""`points.db`: ids, versions, payloads, unsealed vectors, dead rows and the segments of a collection."""
 
 import json
 import sqlite3

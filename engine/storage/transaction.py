@@ -1,4 +1,4 @@
-"""One SQLite transaction of the writer thread: savepoints, row numbers, and reads that see what it did so far."""
+"""One SQLite transaction of the writer: savepoints, row numbers, and reads that see what it did so far."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,7 +49,7 @@ class Transaction:
 
     @contextmanager
     def operation(self) -> Iterator[Effects]:
-        """A savepoint around one operation, which gets the next operation id; an error undoes it and nothing else."""
+        """A savepoint around one operation, which gets the next id; an error undoes it and nothing else."""
         before = replace(self.counters)
         self.connection.execute("SAVEPOINT operation")
         self.counters.operation += 1

@@ -1,4 +1,4 @@
-"""Everything about a write that can be the client's fault, checked before it is queued, and the stored form of what passed."""
+"""All that can be the client's fault in a write, checked before it is queued; the stored form of the rest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def stored_points(batch: PointBatch, schema: CollectionSchema) -> StoredPoints:
     """Check a batch and convert it; of points with the same id the last stays.
 
     Raises:
-        InvalidRequest: too many points, a wrong or unknown vector, a value that is not finite or does not fit the
+        InvalidRequest: too many points, a wrong or unknown vector, a value that is not finite or not of the
             datatype, or a payload that is not a JSON object within its limits; names the place.
     """
     count = len(batch)

@@ -29,8 +29,8 @@ class _Waiting:
 class Writer:
     """Queue, thread and group commit.
 
-    A failed write, sync or commit makes the collection refuse writes until it is opened again; a full disk only fails
-    the writes at hand.
+    A failed write, sync or commit makes the collection refuse writes until it is opened again; a full disk
+    only fails the writes at hand.
 
     Args:
         begin: a fresh Transaction, made right after BEGIN.
@@ -108,7 +108,7 @@ class Writer:
             return not (self._clients or self._internal or self._busy)
 
     def hinder(self, reason: Exception | None) -> None:
-        """Say why maintenance cannot make room: while it cannot, writes fail with that instead of waiting for room."""
+        """Say why no room can be made (None: it can): writes that would wait for room fail with that."""
         with self._wake:
             self._hindrance = reason
             self._wake.notify()
@@ -135,7 +135,7 @@ class Writer:
                 self._busy = False
 
     def _take(self) -> list[_Waiting]:
-        """The next group: one internal step, or as many client operations as one commit takes; empty at the end."""
+        """The next group: one internal step, or client operations for one commit; empty at the end."""
         with self._wake:
             while True:
                 if self._internal:
@@ -208,7 +208,7 @@ class Writer:
         return transaction.counters.operation
 
     def _undo(self, error: BaseException, committing: bool) -> BaseException:
-        """Roll back. What is neither a full disk nor undone before the commit makes the collection refuse writes."""
+        """Roll back; refuse further writes unless the disk was full or the error came before the commit."""
         failure = storage_error(error, self._store.path) if isinstance(error, sqlite3.Error) else error
         harmless = isinstance(failure, OutOfSpace) or not (committing or isinstance(error, sqlite3.Error))
         try:
