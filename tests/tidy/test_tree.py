@@ -39,15 +39,10 @@ def _imports(source: str) -> set[str]:
 
 
 def _lazily_imported(path: Path) -> set[str]:
-    """Modules that a package's own file names in a string, to import them when they are first needed."""
-    if path.name != "__init__.py":
-        return set()
-    constants = (
-        node for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.Constant)
-    )
-    return {
-        f"{module_name(path)}.{constant.value}" for constant in constants if isinstance(constant.value, str)
-    }
+    """What a file names in strings, to import it when first needed: in full, or below its own package."""
+    nodes = ast.walk(ast.parse((ROOT / path).read_text()))
+    names = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return names | {f"{module_name(path)}.{name}" for name in names}
 
 
 def _targets() -> set[str]:
