@@ -101,7 +101,7 @@ class Transaction:
         for birth in self._births():
             column = birth.columns.get(name)
             inside = np.flatnonzero((rows >= birth.first_row) & (rows < birth.first_row + birth.count))
-            if column is None or not len(inside):
+            if column is None or not len(column.values) or not len(inside):
                 continue
             offsets = rows[inside] - birth.first_row
             if column.present is not None:
