@@ -8,6 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from nearfield.server import docs, openapi
 from nearfield.server.codec.answers import failure
@@ -29,16 +30,29 @@ from nearfield.server.settings import Settings
 _DESCRIPTION: Final = """\
 Vector similarity search over HTTP, on the wire format of `qdrant-client` 1.20 (compatible, not affiliated).
 
-A write that was answered is on disk. A body applies whole or not at all. An error says what was expected, what came,
-and where in the body; a field that is not known is an error, never ignored. What this version does not serve (sparse
-vectors, multi-vectors, fusion and prefetch, recommendations) is answered 400 and named.
+A write that was answered is on disk. A body applies whole or not at all. An error says what was expected,
+what came, and where in the body; a field that is not known is an error, never ignored. What this version does
+not serve (sparse vectors, multi-vectors, fusion and prefetch, recommendations) is answered 400 and named.
 """
 # Literal paths first: `/collections/aliases` is not a collection called `aliases`.
 _ROUTERS: Final = (health, aliases, collections, payload_indexes, query, partial_updates, points, bulk, docs)
 
 
+class _Application(FastAPI):
+    """The framework's application behind the gateway, which sees every request first."""
+
+    gateway: Gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.gateway(scope, receive, send)
+
+    async def serve_route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What the framework does with a request."""
+        await super().__call__(scope, receive, send)
+
+
 def create_app(settings: Settings) -> FastAPI:
-    """The application of one server; `app.state.service` is its state. It opens the database when it starts up."""
+    """The application of one server; at start-up it opens its database. `app.state.service` is its state."""
     service = Service(settings)
 
     @asynccontextmanager
@@ -49,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             await service.stop()
 
-    app = FastAPI(
+    app = _Application(
         title="Nearfield",
         version=health.ENGINE_VERSION,
         description=_DESCRIPTION,
@@ -63,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(RequestValidationError, _parameter_error)
-    app.add_middleware(Gateway, service=service)
+    app.gateway = Gateway(app.serve_route, service)
     openapi.install(app)
     return app
 

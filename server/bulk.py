@@ -1,4 +1,4 @@
-"""The bulk container: many points in one body, decoded without looking at a number twice. Client code may use it too.
+"""The bulk container: many points in one body. Client code may use this module too.
 
     offset  bytes  content
     0       8      magic "NFBULK" 0x00 0x01
@@ -7,12 +7,13 @@
     16      h      header, JSON in UTF-8
     ...            sections, each at an offset that is a multiple of 64; zero bytes between them
 
-The header is `{"points": n, "sections": [{"kind": ..., "name": ..., "offset": ..., "bytes": ...}, ...]}`, offsets counted
-from the start of the body. Kinds of sections:
+The header is `{"points": n, "sections": [{"kind": ..., "name": ..., "offset": ..., "bytes": ...}, ...]}`,
+offsets counted from the start of the body. Kinds of sections:
 
     ids        one: a .npy file, uint64 [n], or uint8 [n, 16] for UUIDs (big-endian bytes)
-    vector     per vector name: a .npy file, float32, float16 or uint8 [m, d]; `name` is the vector's, "" the unnamed one
-    positions  for a vector that not all points have: a .npy file, int64 [m], ascending positions of those that do
+    vector     one per vector name ("" is the unnamed one): a .npy file, float32, float16 or uint8 [m, d]
+    positions  for a vector that not all points have: a .npy file, int64 [m], ascending positions of those
+               that do
     payloads   at most one: n lines, each a JSON object or empty
 """
 
@@ -72,7 +73,8 @@ def encode(
 
     Args:
         ids: n unsigned integers, or n UUIDs.
-        vectors: float32, float16 or uint8 [n, d], alone (the unnamed vector) or by name; a VectorColumn where not all have one.
+        vectors: float32, float16 or uint8 [n, d], alone (the unnamed vector) or by name; a VectorColumn
+            where not all points have one.
         payloads: n JSON objects, already encoded or not; None for an empty one.
 
     Raises:
@@ -81,7 +83,9 @@ def encode(
     named = vectors if isinstance(vectors, Mapping) else {UNNAMED: vectors}
     parts: list[tuple[Section, Sequence[Any]]] = [(Section("ids", 0, 0), _npy(_ids_array(ids)))]
     for name, column in named.items():
-        values, points = (column.values, column.points) if isinstance(column, VectorColumn) else (column, None)
+        values, points = (
+            (column.values, column.points) if isinstance(column, VectorColumn) else (column, None)
+        )
         parts.append((Section("vector", 0, 0, name), _npy(values)))
         if points is not None:
             parts.append((Section("positions", 0, 0, name), _npy(points)))
@@ -129,7 +133,7 @@ def _npy(array: NDArray[Any]) -> list[Any]:
     contiguous = np.ascontiguousarray(array)
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(contiguous))
-    return [head.getvalue(), memoryview(contiguous).cast("B") if contiguous.size else b""]
+    return [head.getvalue(), contiguous.view(np.uint8).data.cast("B") if contiguous.size else b""]
 
 
 # ---- reading ----------------------------------------------------------------------------------------
@@ -166,7 +170,9 @@ def decode_bulk(body: RequestBody, schema: CollectionSchema) -> PointBatch:
         if kind == "vector"
     }
     lines = by_kind.get(("payloads", UNNAMED))
-    return PointBatch(_read_ids(ids, count), vectors, None if lines is None else read_payloads(bytes(lines), count))
+    return PointBatch(
+        _read_ids(ids, count), vectors, None if lines is None else read_payloads(bytes(lines), count)
+    )
 
 
 def _read_header(body: RequestBody) -> Header:
@@ -174,7 +180,9 @@ def _read_header(body: RequestBody) -> Header:
         raise InvalidRequest(f"expected a body that begins with {MAGIC!r}, got {bytes(body[:8])!r}")
     _, length, _ = _PREFIX.unpack_from(body)
     if length > _HEADER_BYTES_MAX or _PREFIX.size + length > len(body):
-        raise InvalidRequest(f"expected a header of at most {_HEADER_BYTES_MAX} bytes inside the body, got {length}")
+        raise InvalidRequest(
+            f"expected a header of at most {_HEADER_BYTES_MAX} bytes inside the body, got {length}"
+        )
     return decode(Header, bytes(body[_PREFIX.size : _PREFIX.size + length]))
 
 
@@ -183,7 +191,9 @@ def _read_npy(content: memoryview, where: str) -> NDArray[Any]:
     head = io.BytesIO(content[:_NPY_HEADER_BYTES_MAX])
     try:
         version = np.lib.format.read_magic(head)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
         shape, fortran, dtype = read_header(head)
         if dtype.hasobject:
             raise ValueError("it holds objects")
@@ -213,8 +223,14 @@ def _read_column(
     array = _read_npy(content, where)
     points = None if positions is None else _read_npy(positions, f"positions.{name}")
     if points is not None and (points.dtype != np.int64 or points.ndim != 1):
-        raise InvalidRequest(f"expected int64 [m], got {points.dtype} {list(points.shape)}", f"positions.{name}")
-    if points is not None and points.size and (points[0] < 0 or points[-1] >= count or (np.diff(points) <= 0).any()):
+        raise InvalidRequest(
+            f"expected int64 [m], got {points.dtype} {list(points.shape)}", f"positions.{name}"
+        )
+    if (
+        points is not None
+        and points.size
+        and (points[0] < 0 or points[-1] >= count or (np.diff(points) <= 0).any())
+    ):
         raise InvalidRequest(f"expected ascending positions within 0..{count - 1}", f"positions.{name}")
     rows = count if points is None else len(points)
     return checked_column(array, rows, schema, name, where, points)
@@ -231,17 +247,21 @@ def checked_column(
     """A column of float32 after its name, type and shape were found right.
 
     Raises:
-        InvalidRequest: an unknown vector name, a type other than float32, float16 and uint8, or a wrong shape.
+        InvalidRequest: an unknown vector name, a type that is not served, or a wrong shape.
     """
     spec = schema.vectors.get(name)
     if spec is None:
         raise InvalidRequest(f"Not existing vector name error: {name}", where)
     if array.dtype.str not in _VECTOR_TYPES or array.ndim != 2 or len(array) != rows:
         raise InvalidRequest(
-            f"expected float32, float16 or uint8 [{rows}, {spec.size}], got {array.dtype} {list(array.shape)}", where
+            f"expected float32, float16 or uint8 of shape [{rows}, {spec.size}], "
+            f"got {array.dtype} {list(array.shape)}",
+            where,
         )
     if array.shape[1] != spec.size:
-        raise InvalidRequest(f"Vector dimension error: expected dim: {spec.size}, got {array.shape[1]}", where)
+        raise InvalidRequest(
+            f"Vector dimension error: expected dim: {spec.size}, got {array.shape[1]}", where
+        )
     return VectorColumn(np.ascontiguousarray(array, dtype=np.float32), points)
 
 

@@ -3,7 +3,8 @@
 Columns are told apart by name and type:
 
     id             uint64 or int64, fixed-size binary(16) or text (UUIDs)
-    vector         the unnamed vector: a fixed-size list, or a list, of float32, float16 or uint8; null where a point has none
+    vector         the unnamed vector: a fixed-size list, or a list, of float32, float16 or uint8; null where
+                   a point has none
     vector.<name>  the vector of that name; so is a column called like a vector of the collection
     payload        text or binary: JSON objects
     anything else  one payload key each, beside those in `payload`; null leaves the key out
@@ -82,12 +83,18 @@ def _vector_column(column: Any, schema: CollectionSchema, name: str, where: str)
         raise InvalidRequest(f"expected a list of numbers, got {column.type}", where)
     flat = column.flatten()
     if flat.null_count or str(flat.type) not in ("float", "halffloat", "uint8"):
-        raise InvalidRequest(f"expected float32, float16 or uint8 values without nulls, got {flat.type}", where)
+        raise InvalidRequest(
+            f"expected float32, float16 or uint8 values without nulls, got {flat.type}", where
+        )
     rows = len(column)
     values = flat.to_numpy(zero_copy_only=False)
     if rows and len(values) % rows:
         raise InvalidRequest("expected vectors of one length", where)
-    if rows and hasattr(column, "value_lengths") and len(set(np.unique(column.value_lengths().to_numpy()))) > 1:
+    if (
+        rows
+        and hasattr(column, "value_lengths")
+        and len(set(np.unique(column.value_lengths().to_numpy()))) > 1
+    ):
         raise InvalidRequest("expected vectors of one length", where)
     width = len(values) // rows if rows else 0
     return checked_column(values.reshape(rows, width), rows, schema, name, where, points)
@@ -99,7 +106,9 @@ def _payloads(columns: dict[str, Any], count: int) -> list[bytes | None] | None:
     whole = columns.pop("payload", None)
     texts = [None] * count if whole is None else whole.to_pylist()
     encoded = [text.encode() if isinstance(text, str) else text for text in texts]
-    bodies = [None if text is None else checked_payload(text, f"payload[{i}]") for i, text in enumerate(encoded)]
+    bodies = [
+        None if text is None else checked_payload(text, f"payload[{i}]") for i, text in enumerate(encoded)
+    ]
     if not columns:
         return bodies
     rows = zip(*(column.to_pylist() for column in columns.values()), strict=True)

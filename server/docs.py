@@ -1,4 +1,4 @@
-"""The documentation page. It loads nothing but this server's own OpenAPI document, so it works without a network."""
+"""The documentation page; it loads nothing but this server's own OpenAPI document: no network is needed."""
 
 from functools import cache
 from importlib import resources

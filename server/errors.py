@@ -43,7 +43,7 @@ INTERNAL_MESSAGE = "Service internal error: see the server's log"
 
 
 def status_of(error: Exception) -> tuple[int, str, dict[str, str]]:
-    """HTTP status, message and extra headers of an error; 500 without details for one that nobody raised on purpose."""
+    """HTTP status, message and extra headers of an error; 500 without details if nobody raised it on purpose."""
     for kind, status, prefix in _STATUS:
         if isinstance(error, kind):
             text = str(error)

@@ -1,4 +1,4 @@
-"""The outermost layer: admission, API key, body limits, deadlines, errors and counters; and the short way to a query."""
+"""The outermost layer: admission, limits, deadlines, errors and counters; and the short way to a query."""
 
 import asyncio
 import hmac
@@ -50,7 +50,9 @@ class _Exchange:
         """Send a whole JSON answer."""
         self.status = status
         length = (b"content-length", str(len(body)).encode())
-        await self._send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *headers]})
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [_JSON, length, *headers]}
+        )
         await self._send({"type": "http.response.body", "body": body})
 
     async def fail(self, error: Exception) -> None:
@@ -123,7 +125,9 @@ class Gateway:
         if self._key is not None and scope["path"] not in _OPEN_PATHS and not self._has_key(scope):
             raise Unauthorized("Must provide an API key or an Authorization bearer token")
         if self._in_progress > self._settings.max_concurrent and scope["path"] not in _OPEN_PATHS:
-            raise TooManyRequests(f"{self._settings.max_concurrent} requests are in progress already; retry later")
+            raise TooManyRequests(
+                f"{self._settings.max_concurrent} requests are in progress already; retry later"
+            )
 
     def _has_key(self, scope: Scope) -> bool:
         for name, value in scope["headers"]:

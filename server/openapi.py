@@ -21,7 +21,9 @@ _ERROR: Final = {
     "properties": {
         "status": {
             "type": "object",
-            "properties": {"error": {"type": "string", "description": "What was expected, what came, and where."}},
+            "properties": {
+                "error": {"type": "string", "description": "What was expected, what came, and where."}
+            },
             "required": ["error"],
         },
         "time": _TIME,
@@ -65,7 +67,9 @@ def operation(
     }
     statuses = sorted({*errors, *_ALWAYS, *((400, 413, 422) if body or media else ())})
     responses: dict[int | str, Any] = {200: _json(envelope, "Done")}
-    responses |= {status: _json({"$ref": _REF.format(name="Error")}, status_line(status)) for status in statuses}
+    responses |= {
+        status: _json({"$ref": _REF.format(name="Error")}, status_line(status)) for status in statuses
+    }
     if 422 not in responses:
         responses["default"] = _json({"$ref": _REF.format(name="Error")}, "Any other error")
     extra: dict[str, Any] = {}

@@ -21,7 +21,7 @@ _BACKLOG: Final = 2048
 _START_TIMEOUT_S: Final = 60
 _POLL_S: Final = 0.005
 _SWITCH_INTERVAL_S: Final = 0.001
-"""How long a thread may keep the interpreter from the event loop: decoding a large body must not delay a query."""
+"""How long a thread may keep the interpreter from the event loop: decoding a body must not delay a query."""
 
 Announce = Callable[[str], None]
 
@@ -43,6 +43,7 @@ class _Server(uvicorn.Server):
                 ws="none",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG,
                 timeout_keep_alive=settings.keep_alive_timeout_s,
@@ -75,16 +76,18 @@ class _Server(uvicorn.Server):
 
 
 def serve(settings: Settings, announce: Announce = lambda url: None) -> None:
-    """Serve until SIGINT or SIGTERM; requests in progress are finished and the database is closed before it returns.
+    """Serve until SIGINT or SIGTERM; before it returns, requests are finished and the database is closed.
 
     Args:
-        announce: called with the server's URL once it listens; the collections may still be opening (see `/readyz`).
+        announce: called with the server's URL once it listens; collections may still be opening: `/readyz`.
 
     Raises:
         NearfieldError: the data directory cannot be opened.
         OSError: the address cannot be listened on.
     """
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     _Server(settings, listen(settings), announce).serve_until_stopped()
@@ -92,7 +95,7 @@ def serve(settings: Settings, announce: Announce = lambda url: None) -> None:
 
 @contextmanager
 def serve_in_thread(settings: Settings) -> Iterator[str]:
-    """A server in a thread of its own for as long as the block runs; gives its URL once its collections are open.
+    """A server in its own thread for as long as the block runs; gives its URL once its collections are open.
 
     Raises:
         NearfieldError: the data directory cannot be opened.

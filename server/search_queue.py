@@ -25,8 +25,8 @@ INLINE_BYTES_MAX: Final = 32 * 2**20
 class SearchQueue:
     """Gathers the searches of one collection. Everything here runs in the event loop's thread.
 
-    All requests that the event loop reads in one turn are flushed together. A batch that is cheap is answered right
-    there; dear ones go to worker threads, and while those are busy the next batch gathers.
+    All requests that the event loop reads in one turn are flushed together. A batch that is cheap is answered
+    right there; dear ones go to worker threads, and while those are busy the next batch gathers.
 
     Args:
         workers: dear batches that run at once.
@@ -70,7 +70,9 @@ class SearchQueue:
                 _resolve(batch, _search(collection, requests))
             else:
                 self._free_workers -= 1
-                running = asyncio.get_running_loop().run_in_executor(self._threads, _search, collection, requests)
+                running = asyncio.get_running_loop().run_in_executor(
+                    self._threads, _search, collection, requests
+                )
                 running.add_done_callback(partial(self._finished, batch))
 
     def _finished(self, batch: Sequence[Waiting], running: asyncio.Future[list[Outcome]]) -> None:
@@ -80,14 +82,14 @@ class SearchQueue:
 
 
 def _is_cheap(collection: "Collection", requests: Sequence[SearchRequest]) -> bool:
-    """Whether the event loop may wait for these; the first filter on a payload key reads every payload, so none with one."""
+    """Whether the event loop may wait for these: few bytes, no filter (the first on a key reads all payloads)."""
     if any(request.filter is not None for request in requests):
         return False
     return collection.search_cost_hint(requests) <= INLINE_BYTES_MAX
 
 
 def _search(collection: "Collection", requests: Sequence[SearchRequest]) -> list[Outcome]:
-    """One outcome per request; where the batch fails, each request is tried alone so that only the guilty one fails."""
+    """One outcome per request; where a batch fails, each is tried alone, so that only the guilty fail."""
     try:
         return list(collection.search(requests))
     except Exception as error:

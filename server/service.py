@@ -1,4 +1,4 @@
-"""What one running server has: the database, opened in the background, the worker threads and the counters."""
+"""What one running server has: the database, opened in the background, worker threads and counters."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Everything the server may be told: defaults, then a TOML file, then `NEARFIELD_...` variables, then arguments."""
+"""All the server may be told: defaults, then a TOML file, then `NEARFIELD_...` variables, then arguments."""
 
 import os
 from pathlib import Path
@@ -35,19 +35,27 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
     port: int = Field(6333, ge=0, le=65535, description="port to listen on; 0 for any free one")
     api_key: str | None = Field(None, min_length=1, description="key every request must carry, if set")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log shown")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log shown"
+    )
     access_log: bool = Field(False, description="write one JSON line per request")
 
     threads: Count = Field(os.cpu_count() or 1, description="searches that run at once beside the event loop")
     max_concurrent: Count = Field(512, description="requests in progress at which the next gets 429")
     body_bytes_max: Bytes = Field(32 * 2**20, description="largest JSON request body, bytes")
     bulk_body_bytes_max: Bytes = Field(512 * 2**20, description="largest bulk request body, bytes")
-    waiting_body_bytes_max: Bytes = Field(2**30, description="bytes of all request bodies held in memory at once")
+    waiting_body_bytes_max: Bytes = Field(
+        2**30, description="bytes of all request bodies held in memory at once"
+    )
 
     request_timeout_s: Seconds = Field(60, description="seconds after which a request is answered 408")
-    header_timeout_s: Seconds = Field(20, description="seconds a connection may take to send a request's head")
+    header_timeout_s: Seconds = Field(
+        20, description="seconds a connection may take to send a request's head"
+    )
     keep_alive_timeout_s: Count = Field(75, description="seconds an idle connection is kept")
-    shutdown_timeout_s: Count = Field(20, description="seconds requests in progress get to finish at shutdown")
+    shutdown_timeout_s: Count = Field(
+        20, description="seconds requests in progress get to finish at shutdown"
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -22,9 +22,7 @@ def success(result: Any, started: float) -> bytes:
         result: JSON-serialisable; numpy arrays and `orjson.Fragment` included.
         started: `perf_counter()` when the request came.
     """
-    return orjson.dumps(
-        {"result": result, "status": "ok", "time": perf_counter() - started}, option=_OPTIONS
-    )
+    return orjson.dumps({"result": result, "status": "ok", "time": perf_counter() - started}, option=_OPTIONS)
 
 
 def failure(message: str, started: float) -> bytes:

@@ -21,7 +21,7 @@ _VECTOR_EXTRAS = ("hnsw_config", "quantization_config", "on_disk", "memory")
 _NAMED_FORM = "vectors_by_name"
 """Setting that remembers a collection made with `vectors: {"": {...}}`, so that it is shown in that form."""
 
-# What the sections say where the creator said nothing; the wire format's models need every one of these fields.
+# What sections say where the creator said nothing; the wire format's models need every one of these fields.
 _HNSW_SHOWN = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "max_indexing_threads": 0}
 _OPTIMIZERS_SHOWN = {
     "deleted_threshold": 0.2,
@@ -108,7 +108,9 @@ def _vector_spec(value: Any, shared_index: dict[str, Any] | None, path: str) -> 
         raise not_served("multi-vectors", "one vector per name and point", f"{path}.multivector_config")
     _check_quantization(params.quantization_config, f"{path}.quantization_config")
     chosen = _index(params.index, params.hnsw_config) or shared_index or {"kind": "auto", "params": {}}
-    extras = {name: _plain(getattr(params, name)) for name in _VECTOR_EXTRAS if getattr(params, name) is not None}
+    extras = {
+        name: _plain(getattr(params, name)) for name in _VECTOR_EXTRAS if getattr(params, name) is not None
+    }
     return VectorSpec(
         size=params.size,
         distance=Distance(params.distance),
@@ -170,7 +172,9 @@ def _changed_extras(spec: VectorSpec, change: schemas.VectorParamsChange, name: 
     for part in _VECTOR_EXTRAS:
         value = _plain(getattr(change, part))
         if value is not None:
-            extras[part] = {**extras.get(part, {}), **value} if part == "hnsw_config" else _quantization_after(value)
+            extras[part] = (
+                {**extras.get(part, {}), **value} if part == "hnsw_config" else _quantization_after(value)
+            )
     return extras
 
 
@@ -188,7 +192,9 @@ def field_params(body: schemas.FieldIndex) -> dict[str, Any]:
     params = {"type": given} if isinstance(given, str) else dict(given or {})
     known = [kind.value for kind in FieldType]
     if params.get("type") not in known:
-        raise InvalidRequest(f"expected a type of {', '.join(known)}; got {params.get('type')!r:.80}", "field_schema")
+        raise InvalidRequest(
+            f"expected a type of {', '.join(known)}; got {params.get('type')!r:.80}", "field_schema"
+        )
     return params
 
 
@@ -198,7 +204,13 @@ def collection_json(schema: CollectionSchema, info: CollectionInfo) -> dict[str,
     params = {name: settings.get(name, shown) for name, shown in _PARAMS_SHOWN.items()}
     params |= {
         name: settings[name]
-        for name in ("sharding_method", "read_fan_out_factor", "read_fan_out_delay_ms", "payload", "id_tracker")
+        for name in (
+            "sharding_method",
+            "read_fan_out_factor",
+            "read_fan_out_delay_ms",
+            "payload",
+            "id_tracker",
+        )
         if name in settings
     }
     single = UNNAMED in schema.vectors and not settings.get(_NAMED_FORM)

@@ -1,8 +1,8 @@
-"""Request bodies decoded into their declared classes; every failure says what was expected, what came, and where."""
+"""Bodies decoded into their declared classes; a failure says what was expected, what came, and where."""
 
 import functools
 import re
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -19,7 +19,7 @@ _OUTSIDE_LIMITS = re.compile(r"[<>]=|of length")
 
 
 @functools.cache
-def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
@@ -31,7 +31,7 @@ def decode(kind: type[T], body: RequestBody) -> T:
         Unprocessable: a number or length outside its declared limits.
     """
     try:
-        return _decoder(kind).decode(body)
+        return cast(T, _decoder(cast(Any, kind)).decode(body))
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -53,13 +53,20 @@ def convert(value: object, kind: type[T], path: str) -> T:
 
 
 def _explained(text: str) -> InvalidRequest:
-    """The decoder's message with the path in our form, and a helping word about what is known but not served."""
+    """The decoder's message, its path in our form, with a helping word about what is known but not served."""
     at = _AT.search(text)
     path = (at.group(1) or None) if at else None
     message = text[: at.start()] if at else text
     unknown = _UNKNOWN_FIELD.search(message)
-    if unknown and path and path.split(".")[-1].startswith("query") and unknown.group(1) in QUERIES_NOT_SERVED:
-        return not_served(f"queries by `{unknown.group(1)}`", "a vector, a point id, `order_by` or `sample`", path)
+    if (
+        unknown
+        and path
+        and path.split(".")[-1].startswith("query")
+        and unknown.group(1) in QUERIES_NOT_SERVED
+    ):
+        return not_served(
+            f"queries by `{unknown.group(1)}`", "a vector, a point id, `order_by` or `sample`", path
+        )
     if path and "vector" in path and "got `array`" in message and "`float`" in message:
         return not_served("multi-vectors", "one list of numbers per vector name", path)
     if path and "vector" in path and message.endswith("got `object`"):

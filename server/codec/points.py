@@ -1,4 +1,4 @@
-"""Bodies that write points, turned into the engine's operations: columns of ids, vectors and payload bytes."""
+"""Bodies that write points, turned into the engine's operations: columns of ids, vectors and payloads."""
 
 import functools
 import struct
@@ -63,14 +63,6 @@ class _Column:
         self.rows: list[list[float]] = []
         self.points: list[int] = []
 
-    def add(self, point: int, values: list[float], path: Callable[[], str]) -> None:
-        if len(values) != self.size:
-            raise InvalidRequest(
-                f"Vector dimension error: expected dim: {self.size}, got {len(values)}", path()
-            )
-        self.rows.append(values)
-        self.points.append(point)
-
     def column(self, count: int, path: str) -> VectorColumn:
         packed = bytearray(len(self.rows) * self.size * _FLOAT32_BYTES)
         row_format, step = _row_format(self.size), self.size * _FLOAT32_BYTES
@@ -86,8 +78,15 @@ class _Column:
         return VectorColumn(values_2d, None if everywhere else np.array(self.points, dtype=np.int64))
 
 
+def _wrong_size(expected: int, got: int, path: str) -> InvalidRequest:
+    return InvalidRequest(f"Vector dimension error: expected dim: {expected}, got {got}", path)
+
+
 def _columns(
-    schema: CollectionSchema, vectors: Iterable[list[float] | Mapping[str, list[float]]], count: int, path: str
+    schema: CollectionSchema,
+    vectors: Iterable[list[float] | Mapping[str, list[float]]],
+    count: int,
+    path: str,
 ) -> dict[str, VectorColumn]:
     columns: dict[str, _Column] = {}
     for i, value in enumerate(vectors):
@@ -96,7 +95,12 @@ def _columns(
             column = columns.get(name)
             if column is None:
                 column = columns[name] = _Column(_size_of(schema, name, f"{path}[{i}].vector"))
-            column.add(i, values, lambda i=i, name=name: f"{path}[{i}].vector" + (f".{name}" if name else ""))
+            if len(values) != column.size:
+                raise _wrong_size(
+                    column.size, len(values), f"{path}[{i}].vector" + (f".{name}" if name else "")
+                )
+            column.rows.append(values)
+            column.points.append(i)
     return {name: column.column(count, path) for name, column in columns.items()}
 
 
@@ -107,7 +111,9 @@ def _size_of(schema: CollectionSchema, name: str, path: str) -> int:
     if name in ("indices", "values"):
         raise not_served("sparse vectors", "lists of numbers", path)
     if name == UNNAMED:
-        expected = ", ".join(f"`{known}`" for known in schema.vectors) or "none: the collection has no vectors"
+        expected = (
+            ", ".join(f"`{known}`" for known in schema.vectors) or "none: the collection has no vectors"
+        )
         raise InvalidRequest(f"Not existing vector name error: expected one of {expected}; got no name", path)
     raise InvalidRequest(f"Not existing vector name error: {name}", path)
 
@@ -150,7 +156,9 @@ def _columnar_batch(batch: schemas.PointColumns, schema: CollectionSchema) -> Po
     if not count:
         raise Unprocessable("Empty update request: expected at least one point", "batch.ids")
     if batch.payloads is not None and len(batch.payloads) != count:
-        raise InvalidRequest(f"expected {count} payloads, one per id, got {len(batch.payloads)}", "batch.payloads")
+        raise InvalidRequest(
+            f"expected {count} payloads, one per id, got {len(batch.payloads)}", "batch.payloads"
+        )
     lists = batch.vectors if isinstance(batch.vectors, dict) else {UNNAMED: batch.vectors}
     vectors: dict[str, VectorColumn] = {}
     for name, rows in lists.items():

@@ -99,7 +99,9 @@ def question(body: schemas.QueryPoints, path: str = "") -> Question:
         InvalidRequest: a kind of query that is not served, or a malformed part.
     """
     if body.prefetch:
-        raise not_served("prefetches and fusion", "one query per request, or several to `query/batch`", f"{path}prefetch")
+        raise not_served(
+            "prefetches and fusion", "one query per request, or several to `query/batch`", f"{path}prefetch"
+        )
     query = body.query
     if isinstance(query, schemas.QueryObject):
         given = [part for part in (query.nearest, query.order_by, query.sample) if part is not UNSET]
@@ -165,10 +167,10 @@ def _sample(body: schemas.QueryPoints, path: str) -> Sample:
 
 def modern(body: schemas.SearchPoints) -> schemas.QueryPoints:
     """The older search body as a query body."""
-    named = isinstance(body.vector, schemas.NamedVector)
+    named = body.vector if isinstance(body.vector, schemas.NamedVector) else None
     return schemas.QueryPoints(
-        query=body.vector.vector if named else body.vector,
-        using=body.vector.name if named else None,
+        query=body.vector if isinstance(body.vector, list) else body.vector.vector,
+        using=None if named is None else named.name,
         filter=body.filter,
         limit=body.limit,
         offset=body.offset,

@@ -34,9 +34,13 @@ async def update_aliases(request: Request, timeout: AdminTimeout = None) -> Resp
 
 
 def _action(action: schemas.AliasAction, path: str) -> AliasAction:
-    given = [part for part in (action.create_alias, action.delete_alias, action.rename_alias) if part is not UNSET]
+    given = [
+        part for part in (action.create_alias, action.delete_alias, action.rename_alias) if part is not UNSET
+    ]
     if len(given) != 1:
-        raise InvalidRequest("expected exactly one of `create_alias`, `delete_alias` and `rename_alias`", path)
+        raise InvalidRequest(
+            "expected exactly one of `create_alias`, `delete_alias` and `rename_alias`", path
+        )
     match given[0]:
         case schemas.CreateAlias():
             return CreateAlias(given[0].collection_name, given[0].alias_name)

@@ -8,7 +8,7 @@ from nearfield.engine.operation import Upsert
 from nearfield.engine.schema import CollectionSchema
 from nearfield.server import bulk, bulk_arrow
 from nearfield.server.errors import UnsupportedMedia
-from nearfield.server.exchange import body_of, service_of
+from nearfield.server.exchange import body_of
 from nearfield.server.openapi import operation
 from nearfield.server.routes.parameters import CollectionName, Write
 from nearfield.server.routes.writes import apply
@@ -31,15 +31,13 @@ _DOCUMENTATION: Final = operation(
 @router.put("/v1/collections/{collection}/bulk", **_DOCUMENTATION)
 @router.post("/v1/collections/{collection}/bulk", **_DOCUMENTATION)
 async def bulk_upsert(request: Request, collection: CollectionName, options: Write) -> Response:
-    """Write up to 100,000 points from one binary body, with the semantics of an upsert: all of them or none."""
+    """Write up to 100,000 points from one binary body; like an upsert, all of them or none."""
     given = request.headers.get("content-type", bulk.CONTENT_TYPE).partition(";")[0].strip().lower()
     decode = _DECODERS.get(given)
     if decode is None:
         raise UnsupportedMedia(f"expected a content-type of {', '.join(_DECODERS)}; got {given[:80]!r}")
 
     def make(schema: CollectionSchema) -> Upsert:
-        batch = decode(body_of(request), schema)
-        service_of(request).metrics.written_points.inc(len(batch))
-        return Upsert(batch)
+        return Upsert(decode(body_of(request), schema))
 
     return await apply(request, collection, options, make)

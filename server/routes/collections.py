@@ -51,7 +51,9 @@ async def collection_exists(request: Request, collection: CollectionName) -> Res
         example={"vectors": {"size": 4, "distance": "Cosine"}},
     ),
 )
-async def create_collection(request: Request, collection: CollectionName, timeout: AdminTimeout = None) -> Response:
+async def create_collection(
+    request: Request, collection: CollectionName, timeout: AdminTimeout = None
+) -> Response:
     """Create a collection. Sparse vectors and multi-vectors are answered 400."""
     schema = create_schema(decoded(schemas.CreateCollection, request))
     service = service_of(request)
@@ -66,7 +68,9 @@ async def create_collection(request: Request, collection: CollectionName, timeou
         bool, body=schemas.UpdateCollection, errors=(404, 507), example={"metadata": {"owner": "search team"}}
     ),
 )
-async def update_collection(request: Request, collection: CollectionName, timeout: AdminTimeout = None) -> Response:
+async def update_collection(
+    request: Request, collection: CollectionName, timeout: AdminTimeout = None
+) -> Response:
     """Change a collection's settings; sections are merged field by field."""
     body = decoded(schemas.UpdateCollection, request)
     service = service_of(request)
@@ -82,7 +86,9 @@ async def update_collection(request: Request, collection: CollectionName, timeou
 
 
 @router.delete("/collections/{collection}", **operation(bool))
-async def delete_collection(request: Request, collection: CollectionName, timeout: AdminTimeout = None) -> Response:
+async def delete_collection(
+    request: Request, collection: CollectionName, timeout: AdminTimeout = None
+) -> Response:
     """Delete a collection with everything in it; false when there was none."""
     service = service_of(request)
     database = await service.database()

@@ -63,4 +63,6 @@ async def telemetry(request: Request) -> Response:
     """Versions and the number of collections."""
     database = await service_of(request).database()
     about = {"name": "nearfield", "version": ENGINE_VERSION, "wire_version": WIRE_VERSION}
-    return reply(request, {"app": about, "collections": {"number_of_collections": len(database.collections())}})
+    return reply(
+        request, {"app": about, "collections": {"number_of_collections": len(database.collections())}}
+    )

@@ -35,7 +35,7 @@ class WriteOptions:
     """How a write is answered.
 
     Args:
-        wait: with true the answer's status is `completed`, with false `acknowledged`; on disk it is either way.
+        wait: the answer's status is `completed`, and without it `acknowledged`; on disk it is either way.
         timeout_s: seconds after which the answer is `wait_timeout`; the write may still be applied.
     """
 

@@ -52,7 +52,9 @@ async def update_vectors(request: Request, collection: CollectionName, options: 
 async def delete_vectors(request: Request, collection: CollectionName, options: Write) -> Response:
     """Remove named vectors of points."""
     body = decoded(schemas.DeleteVectors, request)
-    return await apply(request, collection, options, lambda _: DeleteVectors(codec.selector(body), body.vector))
+    return await apply(
+        request, collection, options, lambda _: DeleteVectors(codec.selector(body), body.vector)
+    )
 
 
 _SET = operation(
@@ -123,7 +125,8 @@ async def batch_update(request: Request, collection: CollectionName, options: Wr
     def make() -> list[Operation]:
         body = decoded(schemas.UpdateBatch, request)
         return [
-            codec.update_operation(part, found.schema, f"operations[{i}]") for i, part in enumerate(body.operations)
+            codec.update_operation(part, found.schema, f"operations[{i}]")
+            for i, part in enumerate(body.operations)
         ]
 
     operations = await service.in_write_thread(make)

@@ -41,6 +41,4 @@ async def delete_payload_index(
     options: Write,
 ) -> Response:
     """Forget a declaration; one that is not there is ignored."""
-    return await administer(
-        request, collection, options, lambda found: found.delete_field_index(field_name)
-    )
+    return await administer(request, collection, options, lambda found: found.delete_field_index(field_name))

@@ -34,11 +34,8 @@ async def upsert_points(request: Request, collection: CollectionName, options: W
     """Write points; one of the same id is replaced whole. A body applies whole or not at all."""
 
     def make(schema: CollectionSchema) -> Upsert:
-        upsert = codec.upsert_operation(decoded(schemas.UpsertPoints, request), schema)
-        metrics.written_points.inc(len(upsert.batch))
-        return upsert
+        return codec.upsert_operation(decoded(schemas.UpsertPoints, request), schema)
 
-    metrics = service_of(request).metrics
     return await apply(request, collection, options, make)
 
 
@@ -82,9 +79,7 @@ def _path_id(text: str) -> PointId:
 
 @router.post(
     "/delete",
-    **operation(
-        schemas.UpdateResult, body=schemas.Selector, errors=(404, 507), example={"points": [1, 2]}
-    ),
+    **operation(schemas.UpdateResult, body=schemas.Selector, errors=(404, 507), example={"points": [1, 2]}),
 )
 async def delete_points(request: Request, collection: CollectionName, options: Write) -> Response:
     """Delete points by id or by filter; ids that are not there are ignored."""

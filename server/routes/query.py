@@ -39,7 +39,7 @@ router = APIRouter(tags=["search"])
 async def answer_query(
     service: Service, collection: str, body: RequestBody, started: float, timeout_s: int | None
 ) -> bytes:
-    """The whole answer to one query body. The gateway calls it without the framework between; so does the route.
+    """The whole answer to one query body; called by the gateway, with no framework between, and by the route.
 
     Raises:
         NearfieldError: what the body, the collection's name or the search has wrong.
@@ -106,7 +106,9 @@ async def _answer_all(
 ) -> list[list[dict[str, Any]]]:
     """Answers to several questions, in order; the searches among them are done together."""
     if len(bodies) > limits.SEARCH_BATCH_MAX:
-        raise Unprocessable(f"expected at most {limits.SEARCH_BATCH_MAX} searches, got {len(bodies)}", "searches")
+        raise Unprocessable(
+            f"expected at most {limits.SEARCH_BATCH_MAX} searches, got {len(bodies)}", "searches"
+        )
     service = service_of(request)
     questions = [question(body, f"searches[{i}].") for i, body in enumerate(bodies)]
     found = await service.collection(collection)
@@ -189,4 +191,6 @@ async def search_points(request: Request, collection: CollectionName, timeout: R
 async def search_batch(request: Request, collection: CollectionName, timeout: ReadTimeout) -> Response:
     """Several searches of the older form."""
     body = decoded(schemas.SearchBatch, request)
-    return reply(request, await _answer_all(request, collection, timeout, [modern(part) for part in body.searches]))
+    return reply(
+        request, await _answer_all(request, collection, timeout, [modern(part) for part in body.searches])
+    )

@@ -1,11 +1,12 @@
 """How every write runs: decoded and submitted in a worker thread, answered after its commit."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request, Response
 
-from nearfield.engine.operation import Operation
+from nearfield.engine.operation import Operation, Upsert
 from nearfield.engine.schema import CollectionSchema
 from nearfield.server.exchange import reply, service_of
 from nearfield.server.routes.parameters import WriteOptions
@@ -25,8 +26,16 @@ async def apply(
     """
     service = service_of(request)
     found = await service.collection(collection)
-    ticket = await service.in_write_thread(lambda: found.submit(make(found.schema)))
-    return reply(request, update_result(await committed(ticket, options.timeout_s), options))
+
+    def start() -> tuple[Operation, Future[int]]:
+        operation = make(found.schema)
+        return operation, found.submit(operation)
+
+    operation, ticket = await service.in_write_thread(start)
+    operation_id = await committed(ticket, options.timeout_s)
+    if operation_id is not None and isinstance(operation, Upsert):
+        service.metrics.written_points.inc(len(operation.batch))
+    return reply(request, update_result(operation_id, options))
 
 
 async def administer(

@@ -1,1 +1,1 @@
-"""Bodies of requests and results of answers, declared once: decoded, checked and documented from the same classes."""
+"""Bodies of requests and results of answers: decoded, checked and documented from the same classes."""

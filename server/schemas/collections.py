@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
 from nearfield.server.schemas.common import Answer, Body, Payload, PayloadKey, ShardKey
 
@@ -50,7 +50,9 @@ class IndexChoice(Body):
     """Which index sealed segments get, and its parameters."""
 
     kind: Annotated[str, Meta(examples=["auto", "flat", "hnsw", "ivf"])] = "auto"
-    params: Annotated[dict[str, Any], Meta(examples=[{"m": 16, "ef_construction": 200}])] = {}
+    params: Annotated[dict[str, Any], Meta(examples=[{"m": 16, "ef_construction": 200}])] = field(
+        default_factory=dict
+    )
 
 
 class VectorParams(Body):
@@ -89,7 +91,9 @@ class CreateCollection(Body):
     """A new collection."""
 
     vectors: VectorsConfig | None = None
-    index: Annotated[IndexChoice, Meta(description="Index of every vector that names none itself.")] | None = None
+    index: (
+        Annotated[IndexChoice, Meta(description="Index of every vector that names none itself.")] | None
+    ) = None
     metadata: Payload | None = None
     hnsw_config: HnswConfig | None = None
     optimizers_config: OptimizersConfig | None = None
@@ -97,7 +101,9 @@ class CreateCollection(Body):
     quantization_config: Kept | None = None
     strict_mode_config: Kept | None = None
     sparse_vectors: (
-        Annotated[dict[str, Any], Meta(description="Only `{}` is served; others are answered 400.", max_length=0)]
+        Annotated[
+            dict[str, Any], Meta(description="Only `{}` is served; others are answered 400.", max_length=0)
+        ]
         | None
     ) = None
     on_disk_payload: bool | None = None
@@ -138,7 +144,8 @@ class UpdateCollection(Body):
     vectors: dict[str, VectorParamsChange] | None = None
     index: IndexChoice | None = None
     metadata: (
-        Annotated[dict[str, Any], Meta(description="Merged into the metadata; a null removes its key.")] | None
+        Annotated[dict[str, Any], Meta(description="Merged into the metadata; a null removes its key.")]
+        | None
     ) = None
     params: CollectionParamsChange | None = None
     hnsw_config: HnswConfig | None = None

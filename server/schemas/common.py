@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 
-class Body(Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+class Body(Struct, forbid_unknown_fields=True, gc=False):
     """A JSON object of a request; an unknown field is an error that names it."""
 
 
@@ -28,9 +28,13 @@ PointIdValue = Annotated[
 ]
 DenseVector = Annotated[
     list[float],
-    Meta(description="Finite numbers, as many as the vector has dimensions.", examples=[[0.1, 0.2, 0.3, 0.4]]),
+    Meta(
+        description="Finite numbers, as many as the vector has dimensions.", examples=[[0.1, 0.2, 0.3, 0.4]]
+    ),
 ]
-VectorName = Annotated[str, Meta(description='Name of a vector; `""` is the unnamed one.', examples=["", "text"])]
+VectorName = Annotated[
+    str, Meta(description='Name of a vector; `""` is the unnamed one.', examples=["", "text"])
+]
 VectorsValue = Annotated[
     DenseVector | dict[str, DenseVector],
     Meta(description='The unnamed vector as a list, or vectors by name (`""` is the unnamed one).'),
@@ -41,7 +45,9 @@ Payload = Annotated[
 ]
 PayloadKey = Annotated[
     str,
-    Meta(description="Dotted path; `a[]` steps into every element of an array.", min_length=1, examples=["a.b"]),
+    Meta(
+        description="Dotted path; `a[]` steps into every element of an array.", min_length=1, examples=["a.b"]
+    ),
 ]
 FilterValue = Annotated[
     dict[str, Any],
@@ -68,9 +74,9 @@ class PayloadChoice(Body):
 
 WithPayload = Annotated[
     bool | list[PayloadKey] | PayloadChoice,
-    Meta(description="All of the payload, none, the listed keys, or `{include: [...]}` / `{exclude: [...]}`."),
+    Meta(
+        description="All of the payload, none, the listed keys, or `{include: [...]}` / `{exclude: [...]}`."
+    ),
 ]
-WithVector = Annotated[
-    bool | list[VectorName], Meta(description="All vectors, none, or the named ones.")
-]
+WithVector = Annotated[bool | list[VectorName], Meta(description="All vectors, none, or the named ones.")]
 ShardKey = Annotated[Any, Meta(description="Accepted and ignored: there is one shard on one node.")]

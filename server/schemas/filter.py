@@ -1,4 +1,4 @@
-"""The filter language as JSON schema, for the documentation; `nearfield.engine.filter.parse` is what decides."""
+"""The filter language as JSON schema, for documentation only: `nearfield.engine.filter.parse` decides."""
 
 from typing import Any, Final
 
@@ -16,7 +16,11 @@ def _object(required: list[str], **properties: Any) -> dict[str, Any]:
     }
 
 
-_KEY: Final = {"type": "string", "pattern": "^[A-Za-z_]+$", "examples": ["city", "address.street", "tags[].name"]}
+_KEY: Final = {
+    "type": "string",
+    "pattern": "^[A-Za-z_]+$",
+    "examples": ["city", "address.street", "tags[].name"],
+}
 _TEXT: Final = {"type": "string"}
 _INTEGER: Final = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 _SCALARS: Final = {

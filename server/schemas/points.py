@@ -89,7 +89,10 @@ class SetPayload(Body):
     payload: Payload
     points: PointIds | None = None
     filter: FilterValue | None = None
-    key: Annotated[str, Meta(description="Path of the object to write into; the whole payload without.")] | None = None
+    key: (
+        Annotated[str, Meta(description="Path of the object to write into; the whole payload without.")]
+        | None
+    ) = None
     shard_key: ShardKey | None = None
 
 
@@ -181,7 +184,7 @@ class CountResult(Answer):
 
 
 class UpdateResult(Answer):
-    """What became of a write. `completed` and `acknowledged` are both on disk; `wait_timeout` may still be applied."""
+    """What became of a write: the first two are on disk, `wait_timeout` may still be applied."""
 
     status: Literal["completed", "acknowledged", "wait_timeout"]
     operation_id: int | None = None

@@ -20,9 +20,12 @@ from nearfield.server.schemas.common import (
 from nearfield.server.schemas.points import OrderByKey
 
 QUERIES_NOT_SERVED = frozenset(
-    "mmr recommend discover context fusion rrf formula relevance_feedback text indices values image object model".split()
+    {
+        *("mmr", "recommend", "discover", "context", "fusion", "rrf", "formula", "relevance_feedback"),
+        *("text", "image", "object", "model", "indices", "values"),
+    }
 )
-"""Fields of a `query` object which the wire format has and this version answers with a 400 that names them."""
+"""Fields of a `query` object that the wire format has and this version answers with a 400 naming them."""
 Near = Annotated[
     DenseVector | int | str | dict[str, Any],
     Meta(description="A vector, or the id of a stored point (which is left out of the answer)."),
@@ -41,7 +44,8 @@ class SearchParams(Body):
     """How to search."""
 
     hnsw_ef: (
-        Annotated[int, Meta(description="Breadth of a graph search; larger finds more.", ge=1, le=1_000_000)] | None
+        Annotated[int, Meta(description="Breadth of a graph search; larger finds more.", ge=1, le=1_000_000)]
+        | None
     ) = None
     nprobe: Annotated[int, Meta(description="Lists visited by the `ivf` index.", ge=1)] | None = None
     exact: Annotated[bool, Meta(description="Scan every point.")] | None = None
@@ -66,7 +70,7 @@ class QueryPoints(Body):
         Annotated[
             DenseVector | int | str | QueryObject,
             Meta(
-                description="A vector, the id of a stored point, or an object; without, points come by ascending id.",
+                description="A vector, a stored point's id, or an object; without, points by ascending id.",
                 examples=[[0.1, 0.2, 0.3, 0.4], {"nearest": 42}, {"order_by": "year"}],
             ),
         ]
@@ -133,4 +137,3 @@ class QueryResult(Answer):
     """The hits of one question."""
 
     points: list[ScoredPoint]
-
