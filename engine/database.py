@@ -17,7 +17,7 @@ from nearfield.engine.schema import CollectionSchema
 from nearfield.engine.storage.catalog import AliasAction, Catalog, CreateAlias, RenameAlias
 from nearfield.engine.storage.collection_store import CollectionStore
 from nearfield.engine.storage.directory_lock import DirectoryLock
-from nearfield.engine.storage.durable import make_directory, remove_tree
+from nearfield.engine.storage.durable import make_directory, remove_tree, sync_directory
 from nearfield.engine.storage.store import PointStore
 
 _log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ class Database:
             directory = self.path / "collections" / uuid.uuid4().hex
             make_directory(directory)
             PointStore.create(directory / "points.db", schema)
+            sync_directory(directory)
             self._catalog.add(name, directory.name)
             collection = self._open(name)
             self._collections = {**self._collections, name: collection}

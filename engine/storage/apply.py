@@ -15,8 +15,8 @@ from nearfield.engine.point import PointBatch, StoredId, to_stored
 from nearfield.engine.query import PointSelector
 from nearfield.engine.schema import CollectionSchema
 from nearfield.engine.segment.growing import StoredColumn
+from nearfield.engine.storage import point_table
 from nearfield.engine.storage.effects import Effects
-from nearfield.engine.storage.store import lookup
 from nearfield.engine.storage.transaction import Transaction
 from nearfield.engine.storage.validate import (
     StoredPoints,
@@ -101,12 +101,8 @@ def _upsert(txn: Transaction, points: StoredPoints, effects: Effects) -> None:
     replaced = [row for row, _ in txn.rows_of(points.ids, require_all=False)]
     _remove(txn, replaced, effects)
     first = txn.claim_rows(count)
-    version = txn.counters.operation
     payloads = points.payloads or [None] * count
-    txn.connection.executemany(
-        "INSERT INTO points VALUES (?, ?, ?, ?)",
-        zip(range(first, first + count), points.ids, [version] * count, payloads, strict=True),
-    )
+    point_table.insert(txn.connection, first, points.ids, txn.counters.operation, payloads)
     txn.add_vectors(first, count, points.columns, effects)
     effects.payloads += zip(range(first, first + count), payloads, strict=True)
 
@@ -117,7 +113,7 @@ def _delete(txn: Transaction, found: Sequence[tuple[int, StoredId]], effects: Ef
 
 def _remove(txn: Transaction, rows: list[int], effects: Effects) -> None:
     if rows:
-        txn.connection.executemany("DELETE FROM points WHERE row = ?", ((row,) for row in rows))
+        point_table.remove(txn.connection, rows)
         txn.kill(rows, effects)
 
 
@@ -174,21 +170,20 @@ def _overlaid(kept: StoredColumn, given: StoredColumn, count: int) -> StoredColu
 
 def _rebirth(txn: Transaction, old: Any, columns: Mapping[str, StoredColumn], effects: Effects) -> None:
     """Give points new rows with other vectors; ids and payloads stay."""
-    if not len(old):
+    count = len(old)
+    if not count:
         return
-    first = txn.claim_rows(len(old))
-    moves = [(first + at, txn.counters.operation, row) for at, row in enumerate(old.tolist())]
-    txn.connection.executemany("UPDATE points SET row = ?, version = ? WHERE row = ?", moves)
+    at_row = {point[0]: point for point in point_table.lookup(txn.connection, "row", old.tolist(), True)}
+    points = [at_row[row] for row in old.tolist()]
+    first = txn.claim_rows(count)
+    point_table.move(txn.connection, first, points, txn.counters.operation)
     txn.kill(old.tolist(), effects)
     dense = {
-        name: StoredColumn(column.values)
-        if column.present is not None and len(column.present) == len(old)
-        else column
+        name: StoredColumn(column.values) if len(column.values) == count else column
         for name, column in columns.items()
     }
-    txn.add_vectors(first, len(old), dense, effects)
-    born = range(first, first + len(old))
-    effects.payloads += [(row, data) for row, _, _, data in lookup(txn.connection, "row", born, True)]
+    txn.add_vectors(first, count, dense, effects)
+    effects.payloads += [(row, point[3]) for row, point in enumerate(points, first)]
 
 
 # ---- payloads ---------------------------------------------------------------------------------------------
@@ -216,13 +211,12 @@ def _prepare_payload(selector: PointSelector, change: _Change) -> Prepared:
 
     def run(txn: Transaction, effects: Effects) -> None:
         rows = [row for row, _ in select(txn)]
-        version = txn.counters.operation
         changed = []
-        for row, _, _, old in lookup(txn.connection, "row", rows, True):
+        for row, stored, _, old in point_table.lookup(txn.connection, "row", rows, True):
             new = change(payload.decode(old))
-            changed.append((payload.encode(new) if new else None, version, row))
-        txn.connection.executemany("UPDATE points SET payload = ?, version = ? WHERE row = ?", changed)
+            changed.append((row, stored, payload.encode(new) if new else None))
+        point_table.repaint(txn.connection, changed, txn.counters.operation)
         effects.repainted += rows
-        effects.payloads += [(row, data) for data, _, row in changed]
+        effects.payloads += [(row, data) for row, _, data in changed]
 
     return Prepared(run)

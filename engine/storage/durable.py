@@ -1,11 +1,14 @@
 """The few file-system steps that make bytes and names survive a power loss."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from nearfield.engine.errors import OutOfSpace, StorageError
 
 TEMPORARY_SUFFIX: Final = ".tmp"
 QUARANTINE_SUFFIX: Final = ".damaged"
@@ -50,10 +53,21 @@ def new_directory(path: Path) -> Iterator[Path]:
             sync_file(file)
         sync_directory(temporary)
         temporary.rename(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        remove_tree(temporary)
+        remove_tree(path)
+        raise disk_error(error, path) from error
     except BaseException:
         remove_tree(temporary)
         raise
-    sync_directory(path.parent)
+
+
+def disk_error(error: OSError, path: Path) -> StorageError:
+    """The engine's error for one of the operating system's."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutOfSpace(f"no space left for {path}; writes resume when there is room again")
+    return StorageError(f"{path}: {error}")
 
 
 def remove_tree(path: Path) -> None:

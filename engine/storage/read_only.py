@@ -137,7 +137,9 @@ def read_points_view(connection: sqlite3.Connection, path: Path) -> PointsView:
     deleted = np.array(
         [row for (row,) in connection.execute("SELECT row FROM deleted_rows ORDER BY row")], np.int64
     )
-    counters = Counters(*(int(meta.get(key, 0)) for key in ("next_row", "operation", "growing_first")))
+    counters = Counters(
+        *(int(meta.get(key, 0)) for key in ("next_row", "operation", "growing_first", "points"))
+    )
     return PointsView(
         _format_version(connection, path), schema_from_json(meta["schema"]), counters, manifests, deleted
     )

@@ -16,7 +16,7 @@ from nearfield.engine.query import OrderBy, PayloadSelector, Record, ScrollPage,
 from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.segment_set import SegmentSet
 from nearfield.engine.storage.collection_store import CollectionStore
-from nearfield.engine.storage.store import StoredPoint
+from nearfield.engine.storage.point_table import StoredPoint
 from nearfield.engine.storage.validate import vector_spec
 
 Vectors = dict[str, NDArray[np.float32]]

@@ -56,7 +56,7 @@ def recover(
         Corrupted: primary data is damaged or missing.
     """
     make_directory(directory)
-    manifests = {id: Manifest.from_json(document) for id, document in store.load_segments().items()}
+    manifests = store.load_segments()
     _remove_garbage(directory, manifests)
     sealed = [SealedSegment.open(directory / id, schema.vectors) for id in manifests]
     for segment in sealed:
@@ -72,6 +72,11 @@ def recover(
     ):
         sealed = [_with_indexes(segment, manifests, schema, registry) for segment in sealed]
     growing, growing_live = _load_growing(store, schema, deleted)
+    living = sum(segment.live_count for segment in sealed) + growing.view(growing_live).live_count
+    if living != store.load_counters().points:
+        raise Corrupted(
+            f"{store.path}: {store.load_counters().points} points are on record, the segments hold {living}"
+        )
     return Recovered(manifests, sealed, growing, growing_live)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,25 +15,25 @@ from nearfield.engine.point import StoredId
 from nearfield.engine.schema import CollectionSchema
 from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.growing import StoredColumn
+from nearfield.engine.segment.manifest import Manifest
+from nearfield.engine.storage import point_table
 from nearfield.engine.storage.checksum import crc32c
+from nearfield.engine.storage.point_table import StoredPoint
 from nearfield.engine.storage.schema_json import schema_from_json, schema_to_json
 from nearfield.engine.storage.sqlite import ReaderPool, open_writer, translated
 
 FORMAT_VERSION: Final = 1
-_LOOKUP_CHUNK: Final = 500
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS points(
-    row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, version INTEGER NOT NULL, payload BLOB);
+    row INTEGER PRIMARY KEY, id NOT NULL UNIQUE,
+    version INTEGER NOT NULL, payload BLOB, crc INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS vector_chunks(
     first_row INTEGER NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
     present BLOB, data BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY(first_row, name));
 CREATE TABLE IF NOT EXISTS deleted_rows(row INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS segments(id TEXT PRIMARY KEY, manifest TEXT NOT NULL) WITHOUT ROWID;
 """
-
-StoredPoint = tuple[int, StoredId, int, bytes | None]
-"""row, id, version, payload"""
 
 
 @dataclass
@@ -44,11 +44,13 @@ class Counters:
         next_row: the row the next new point version gets.
         operation: id of the last operation.
         growing_first: the first row that no sealed segment holds.
+        points: number of points.
     """
 
     next_row: int = 0
     operation: int = 0
     growing_first: int = 0
+    points: int = 0
 
 
 class PointStore:
@@ -114,7 +116,9 @@ class PointStore:
 
     def load_counters(self) -> Counters:
         """The counters as of the last commit."""
-        return Counters(*(self.meta(key) or 0 for key in ("next_row", "operation", "growing_first")))
+        return Counters(
+            *(self.meta(key) or 0 for key in ("next_row", "operation", "growing_first", "points"))
+        )
 
     def save_counters(self, counters: Counters) -> None:
         """Store the counters within the current transaction."""
@@ -122,11 +126,19 @@ class PointStore:
 
     # ---- what is read at open -----------------------------------------------------------------------------
 
-    def load_segments(self) -> dict[str, dict[str, Any]]:
-        """Registered segments and their manifests."""
-        return {
-            name: json.loads(text) for name, text in self.writer.execute("SELECT id, manifest FROM segments")
-        }
+    def load_segments(self) -> dict[str, Manifest]:
+        """Registered segments and their manifests.
+
+        Raises:
+            Corrupted: a manifest is not readable.
+        """
+        try:
+            return {
+                id: Manifest.from_json(json.loads(text))
+                for id, text in self.writer.execute("SELECT id, manifest FROM segments")
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise Corrupted(f"{self.path}: a segment's manifest is not readable: {error!r}") from error
 
     def load_deleted_rows(self) -> NDArray[np.int64]:
         """Dead rows that still sit in a segment, ascending."""
@@ -141,7 +153,7 @@ class PointStore:
         """
         sql = "SELECT first_row, name, count, present, data, crc FROM vector_chunks ORDER BY first_row"
         for first_row, name, count, present, data, crc in self.writer.execute(sql):
-            if crc32c(data, crc32c(present or b"")) != crc:
+            if chunk_checksum(first_row, name, count, present, data) != crc:
                 raise Corrupted(f"{self.path}: vectors of rows {first_row} and up fail their checksum")
             spec = schema.vectors[name]
             values = np.frombuffer(data, dtype=spec.datatype.dtype).reshape(-1, spec.size)
@@ -159,20 +171,17 @@ class PointStore:
     def points_of_rows(self, rows: Sequence[int], with_payload: bool = True) -> list[StoredPoint]:
         """The points that have these rows, in no order; rows that are gone are left out."""
         with self.readers.connection() as connection:
-            return lookup(connection, "row", rows, with_payload)
+            return point_table.lookup(connection, "row", rows, with_payload)
 
     def points_of_ids(self, ids: Sequence[StoredId], with_payload: bool = True) -> list[StoredPoint]:
         """The points of these ids, in no order; unknown ids are left out."""
         with self.readers.connection() as connection:
-            return lookup(connection, "id", ids, with_payload)
+            return point_table.lookup(connection, "id", ids, with_payload)
 
     def points_from(self, first: StoredId | None, limit: int, with_payload: bool) -> list[StoredPoint]:
         """Up to `limit` points by ascending id, from an id on."""
-        payload = "payload" if with_payload else "NULL"
-        where, values = ("", ()) if first is None else ("WHERE id >= ?", (first,))
-        sql = f"SELECT row, id, version, {payload} FROM points {where} ORDER BY id LIMIT ?"
         with self.readers.connection() as connection:
-            return connection.execute(sql, (*values, limit)).fetchall()
+            return point_table.page(connection, first, limit, with_payload)
 
     def row_blocks_by_id(self, first: StoredId | None, size: int) -> Iterator[NDArray[np.int64]]:
         """Rows in ascending order of id, from an id on, some at a time."""
@@ -188,39 +197,28 @@ class PointStore:
     def payloads(self) -> Iterator[tuple[int, bytes | None]]:
         """Row and payload of every point, ascending by row."""
         with self.readers.connection() as connection:
-            cursor = connection.execute("SELECT row, payload FROM points ORDER BY row")
-            try:
-                yield from cursor
-            finally:
-                cursor.close()
+            for row, _, _, payload in point_table.stream(connection):
+                yield row, payload
 
 
-def lookup(
-    connection: sqlite3.Connection, column: str, keys: Sequence[int] | Sequence[StoredId], with_payload: bool
-) -> list[StoredPoint]:
-    """Points whose `row` or `id` is one of the keys, in no order."""
-    payload = "payload" if with_payload else "NULL"
-    found: list[StoredPoint] = []
-    for start in range(0, len(keys), _LOOKUP_CHUNK):
-        part = keys[start : start + _LOOKUP_CHUNK]
-        # Few distinct statements, so that each stays prepared: the list is padded to a power of two.
-        width = 1 << (len(part) - 1).bit_length() if len(part) < _LOOKUP_CHUNK else _LOOKUP_CHUNK
-        marks = ",".join("?" * width)
-        sql = f"SELECT row, id, version, {payload} FROM points WHERE {column} IN ({marks})"
-        found += connection.execute(sql, [*part, *[part[-1]] * (width - len(part))]).fetchall()
-    return found
+def chunk_checksum(
+    first_row: int, name: str, count: int, present: bytes | None, data: bytes | memoryview
+) -> int:
+    """CRC-32C of everything in a row of `vector_chunks`."""
+    head = crc32c(f"{first_row}:{count}:{name}".encode())
+    return crc32c(data, crc32c(present or b"", head))
 
 
-def chunk_blobs(count: int, column: StoredColumn) -> tuple[bytes | None, memoryview, int]:
-    """Presence bits, data and checksum of a vector chunk as stored."""
+def insert_chunk(
+    connection: sqlite3.Connection, first_row: int, name: str, count: int, column: StoredColumn
+) -> None:
+    """Store one named vector of consecutive new rows."""
     present = None
     if column.present is not None:
         words = bitmap.from_positions(column.present, count)
         present = words.view(np.uint8)[: (count + 7) // 8].tobytes()
     data = np.ascontiguousarray(column.values).reshape(-1).view(np.uint8).data
-    return present, data, crc32c(data, crc32c(present or b""))
-
-
-def as_ints(rows: Iterable[int] | NDArray[np.int64]) -> list[int]:
-    """Python integers, which is what SQLite takes."""
-    return rows.tolist() if isinstance(rows, np.ndarray) else list(rows)
+    crc = chunk_checksum(first_row, name, count, present, data)
+    connection.execute(
+        "INSERT INTO vector_chunks VALUES (?, ?, ?, ?, ?, ?)", (first_row, name, count, present, data, crc)
+    )

@@ -17,7 +17,8 @@ from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.growing import StoredColumn
 from nearfield.engine.segment.segment_set import SegmentSet
 from nearfield.engine.storage.effects import Birth, Effects
-from nearfield.engine.storage.store import Counters, PointStore, chunk_blobs, lookup
+from nearfield.engine.storage.point_table import lookup
+from nearfield.engine.storage.store import Counters, PointStore, insert_chunk
 
 CommittedRows = Callable[[Filter], NDArray[np.int64]]
 """Live rows that satisfy a filter, as of the last commit."""
@@ -121,12 +122,14 @@ class Transaction:
         """The first of `count` consecutive new row numbers."""
         first = self.counters.next_row
         self.counters.next_row += count
+        self.counters.points += count
         return first
 
     def kill(self, rows: Sequence[int], effects: Effects) -> None:
         """Record rows as dead; their entries in `points` are the caller's to delete or to move."""
         self.connection.executemany("INSERT INTO deleted_rows VALUES (?)", ((row,) for row in rows))
         effects.dead += rows
+        self.counters.points -= len(rows)
 
     def add_vectors(
         self, first_row: int, count: int, columns: Mapping[str, StoredColumn], effects: Effects
@@ -134,11 +137,7 @@ class Transaction:
         """Store the vectors of new rows, one chunk per name."""
         for name, column in columns.items():
             if len(column.values):
-                present, data, crc = chunk_blobs(count, column)
-                self.connection.execute(
-                    "INSERT INTO vector_chunks VALUES (?, ?, ?, ?, ?, ?)",
-                    (first_row, name, count, present, data, crc),
-                )
+                insert_chunk(self.connection, first_row, name, count, column)
         effects.births.append(Birth(first_row, count, columns))
 
     # ---- own changes --------------------------------------------------------------------------------------

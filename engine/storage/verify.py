@@ -13,7 +13,7 @@ from nearfield.engine.errors import Corrupted, StorageError
 from nearfield.engine.segment.index_files import check_files
 from nearfield.engine.segment.manifest import Manifest
 from nearfield.engine.segment.sealed import FILE_NAME, SealedSegment
-from nearfield.engine.storage.checksum import crc32c
+from nearfield.engine.storage import point_table
 from nearfield.engine.storage.durable import QUARANTINE_SUFFIX
 from nearfield.engine.storage.read_only import (
     PointsView,
@@ -23,6 +23,7 @@ from nearfield.engine.storage.read_only import (
     read_points_view,
 )
 from nearfield.engine.storage.segment_files import SectionFile
+from nearfield.engine.storage.store import chunk_checksum
 
 Kind = Literal["primary", "derived", "leftover"]
 SHOWN: Final = 5
@@ -104,16 +105,15 @@ class _Verifier:
         return findings + _check_sqlite(self._path, self._name) + list(self._leftovers(view))
 
     def _check_points(self, connection: sqlite3.Connection, view: PointsView) -> Iterator[Finding]:
-        valid = "payload IS NULL OR json_valid(CAST(payload AS TEXT))"
-        bad, first = connection.execute(
-            f"SELECT count(*), min(row) FROM points WHERE NOT ({valid})"
-        ).fetchone()
-        if bad:
-            yield self._primary(f"{self._path}: {bad} payloads are not JSON, the first in row {first}")
+        try:
+            for _ in point_table.stream(connection):
+                pass
+        except Corrupted as error:
+            yield self._primary(f"{self._path}: {error}")
         self._on_step(f"{self._name}: growing rows")
-        chunks = connection.execute("SELECT first_row, name, present, data, crc FROM vector_chunks")
-        for first_row, name, present, data, crc in chunks:
-            if crc32c(data, crc32c(present or b"")) != crc:
+        chunks = connection.execute("SELECT first_row, name, count, present, data, crc FROM vector_chunks")
+        for first_row, name, count, present, data, crc in chunks:
+            if chunk_checksum(first_row, name, count, present, data) != crc:
                 yield self._primary(
                     f"{self._path}: vector {name!r} of rows {first_row} and up fails its checksum"
                 )
