@@ -32,7 +32,8 @@ class BaseRows:
         self.rows = rows
         self.metric = metric
         self.row_scale = row_scale
-        self.count, self.dimensions = rows.shape
+        self.count: int = rows.shape[0]
+        self.dimensions: int = rows.shape[1]
 
     @classmethod
     def measure(cls, rows: Rows, metric: str) -> "BaseRows":
@@ -47,17 +48,24 @@ class BaseRows:
         return block
 
     def blocks(
-        self, context: BuildContext, done: float = 0.0, share: float = 1.0
+        self,
+        context: BuildContext,
+        done: float = 0.0,
+        share: float = 1.0,
+        of: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """(first row, block) over all rows; reports progress from `done` to `done + share` and stops when
-        cancelled.
+        """(position of its first row, block) over all rows, or those of `of`.
+
+        Reports progress from `done` to `done + share` and stops when cancelled.
 
         Raises:
             Cancelled: `context.cancel` was set.
         """
-        for start in range(0, self.count, BLOCK_ROWS):
-            report(context, done + share * start / self.count)
-            yield start, self.block(slice(start, start + BLOCK_ROWS))
+        count = self.count if of is None else len(of)
+        for start in range(0, count, BLOCK_ROWS):
+            report(context, done + share * start / count)
+            where = slice(start, start + BLOCK_ROWS)
+            yield start, self.block(where if of is None else of[where])
         report(context, done + share)
 
     def prepared(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:

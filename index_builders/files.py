@@ -28,9 +28,9 @@ def save_header(
         "facts": dict(facts),
         "files": {path.name: {"bytes": path.stat().st_size, "crc32c": _checksum(path)} for path in files},
     }
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
     header = directory / HEADER_NAME
-    header.write_text(f"{MAGIC} {_native.crc32c(text.encode()):08x}\n{text}\n")
+    header.write_text(f"{MAGIC} {_native.crc32c(text.encode()):08x}\n{text}")
     return header
 
 
@@ -43,7 +43,6 @@ def open_header(directory: Path, kind: str, format_version: int) -> dict[str, An
     path = directory / HEADER_NAME
     try:
         first, text = path.read_text().split("\n", 1)
-        text = text.rstrip("\n")
         if first != f"{MAGIC} {_native.crc32c(text.encode()):08x}":
             raise ValueError("its checksum does not hold")
         body = json.loads(text)

@@ -13,12 +13,14 @@ from nearfield.engine.errors import Corrupted
 from nearfield.engine.index.protocol import BuildContext, Hits, Rows
 from nearfield.engine.segment import bitmap
 from nearfield.index_builders.base_rows import BaseRows, padded
+from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.files import open_header, save_header
 from nearfield.index_builders.params import BoolParam, IntParam, knob, parse
 
 KIND: Final = "hnsw"
 FORMAT_VERSION: Final = 1
 GRAPH_NAME: Final = "hnsw.bin"
+POINTS_NAME: Final = "points.npy"
 
 PARAMS: Final = (
     IntParam("m", 16, 2, 512),
@@ -41,16 +43,23 @@ class HnswIndex:
 
     hnswlib's `ef` is a field of the graph that concurrent searches would share, and it searches with max(ef,
     k); so `ef` stays 1 and the wanted list length goes in as k: nothing is written during a search. Answers
-    carry exact distances
-        to the rows.
+    carry exact distances to the rows.
     """
 
     kind = KIND
 
-    def __init__(self, base: BaseRows, graph: hnswlib.Index | None, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        base: BaseRows,
+        graph: hnswlib.Index | None,
+        points: GraphPoints | None,
+        params: Mapping[str, Any],
+    ) -> None:
         self._base = base
         self._graph = graph
-        self._params = params
+        self._points = points
+        self._point_count = base.count if points is None else points.count
+        self._default_ef: int = params["ef"]
         self.metric = base.metric
         self.count = base.count
         self.dimensions = base.dimensions
@@ -72,73 +81,91 @@ class HnswIndex:
         """
         threads = knob(params, "threads") or 1
         allowed = self.count if allow is None else bitmap.count(allow)
-        graph = self._graph
-        if graph is None or allowed == 0 or self.equivalent_scan_rows(k, params, allowed) >= allowed:
+        if self._graph is None or allowed == 0 or self.equivalent_scan_rows(k, params, allowed) >= allowed:
             return self._base.scan(queries, k, allow, threads)
         ef = self._ef(k, params)
         prepared = self._base.prepared(queries)
         try:
-            labels, _ = graph.knn_query(prepared, self._list_length(ef, allowed), num_threads=threads)
-        except RuntimeError:  # the list could not be filled: that many rows are not reachable
+            labels, _ = self._graph.knn_query(prepared, self._list_length(ef, allowed), num_threads=threads)
+        except RuntimeError:  # the list could not be filled: that many points are not reachable
             return self._base.scan(queries, k, allow, threads)
-        candidates = labels.view(np.int64)
-        if allow is None:
-            return padded(self._base.rank(prepared, candidates[:, :k], k), k)
-        kept = bitmap.test(allow, candidates.ravel()).reshape(candidates.shape)
-        trusted = kept.sum(axis=1) >= min(allowed, max(k, ef // 2))
-        return self._masked(queries, prepared, candidates, kept, trusted, k, allow, threads)
+        candidates, trusted = self._nearest_rows(labels.view(np.int64), min(k, allowed), ef // 2, allow)
+        hits = padded(self._base.rank(prepared, candidates, k), k)
+        if not trusted.all():
+            scanned = self._base.scan(queries[~trusted], k, allow, threads)
+            hits.rows[~trusted], hits.distances[~trusted] = scanned.rows, scanned.distances
+        return hits
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
         """See VectorIndex: proportional to the length of the search list."""
         return _SCAN_ROWS_PER_CANDIDATE * float(self._list_length(self._ef(k, params), allowed))
 
     def save(self, directory: Path) -> list[Path]:
-        """Write hnswlib's file, inverse norms where there are any, and the header."""
+        """Write hnswlib's file, the rows of its points and inverse norms where needed, and the header."""
         files = self._base.save(directory)
         if self._graph is not None:
             self._graph.save_index(str(directory / GRAPH_NAME))
             files.append(directory / GRAPH_NAME)
-        return [*files, save_header(directory, KIND, FORMAT_VERSION, self._base.facts(), files)]
+        if self._points is not None:
+            self._points.save(directory / POINTS_NAME)
+            files.append(directory / POINTS_NAME)
+        facts = {**self._base.facts(), "has_points": self._points is not None}
+        return [*files, save_header(directory, KIND, FORMAT_VERSION, facts, files)]
 
     def resident_bytes(self) -> int:
         """hnswlib's vectors, links and tables. Every concurrent search but one adds 2 bytes a row."""
-        if self._graph is None:
-            return self._base.resident_bytes()
-        stored: int = (
-            self._graph.index_file_size() + self.count * _OVERHEAD_BYTES_PER_ROW + _LABEL_LOCKS_BYTES
-        )
-        return stored + self._base.resident_bytes()
+        stored = self._base.resident_bytes()
+        if self._points is not None:
+            stored += self._points.resident_bytes()
+        if self._graph is not None:
+            stored += (
+                self._graph.index_file_size()
+                + self._point_count * _OVERHEAD_BYTES_PER_ROW
+                + _LABEL_LOCKS_BYTES
+            )
+        return stored
 
     def _ef(self, k: int, params: Mapping[str, Any]) -> int:
         given = knob(params, "ef")
-        default: int = self._params["ef"]
-        return max(default, 2 * k) if given is None else max(given, k)
+        return max(self._default_ef, 2 * k) if given is None else max(given, k)
 
     def _list_length(self, ef: int, allowed: int) -> int:
-        return min(self.count, math.ceil(ef * self.count / max(allowed, 1)))
+        return min(self._point_count, math.ceil(ef * self.count / max(allowed, 1)))
 
-    def _masked(
-        self,
-        queries: NDArray[np.float32],
-        prepared: NDArray[np.float32],
-        candidates: NDArray[np.int64],
-        kept: NDArray[np.bool_],
-        trusted: NDArray[np.bool_],
-        k: int,
-        allow: NDArray[np.uint64],
-        threads: int,
-    ) -> Hits:
-        """The nearest kept candidates of trusted queries, and a scan for the others."""
+    def _nearest_rows(
+        self, points: NDArray[np.int64], k: int, points_least: int, allow: NDArray[np.uint64] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Each list's k nearest allowed rows, int64 [nq, k], and whether they can be trusted, bool [nq].
+
+        A list is trusted when it holds k allowed rows, of at least `points_least` points; the rows of others
+        are -1.
+        """
+        if self._points is not None:
+            found = [self._rows_of_list(self._points, listed, k, points_least, allow) for listed in points]
+            rows = np.array(found, dtype=np.int64).reshape(len(points), k)
+            return rows, rows[:, -1] >= 0
+        if allow is None:
+            return points[:, :k], np.ones(len(points), dtype=np.bool_)
+        kept = bitmap.test(allow, points.ravel()).reshape(points.shape)
+        trusted = kept.sum(axis=1) >= max(k, min(points_least, bitmap.count(allow)))
         first = np.argsort(~kept, axis=1, kind="stable")[:, :k]
-        rows = np.where(
-            np.take_along_axis(kept, first, axis=1), np.take_along_axis(candidates, first, axis=1), -1
-        )
-        rows[~trusted] = -1
-        hits = padded(self._base.rank(prepared, rows, k), k)
-        if not trusted.all():
-            scanned = self._base.scan(queries[~trusted], k, allow, threads)
-            hits.rows[~trusted], hits.distances[~trusted] = scanned.rows, scanned.distances
-        return hits
+        return np.where(trusted[:, None], np.take_along_axis(points, first, axis=1), -1), trusted
+
+    def _rows_of_list(
+        self,
+        points: GraphPoints,
+        listed: NDArray[np.int64],
+        k: int,
+        points_least: int,
+        allow: NDArray[np.uint64] | None,
+    ) -> NDArray[np.int64]:
+        """One list's k nearest allowed rows, int64 [k]; all -1 when it cannot be trusted."""
+        rows, owners = points.rows_of(listed, k if allow is None else None)
+        if allow is not None:
+            kept = bitmap.test(allow, rows)
+            rows, owners = rows[kept], owners[kept]
+        trusted = len(rows) >= k and (allow is None or len(np.unique(owners)) >= points_least)
+        return rows[:k] if trusted else np.full(k, -1, dtype=np.int64)
 
 
 class HnswBuilder:
@@ -167,26 +194,39 @@ class HnswBuilder:
         """Inserts block by block, so float32 copies of half-precision or byte rows stay small."""
         base = BaseRows.measure(rows, metric)
         if base.count == 0:
-            return HnswIndex(base, None, params)
-        graph = hnswlib.Index("l2" if metric == "l2" else "ip", base.dimensions)
-        graph.init_index(base.count, params["m"], params["ef_construction"], context.seed)
+            return HnswIndex(base, None, None, params)
+        points = GraphPoints.collapse(rows)
+        source = None if points is None else points.first_rows()
+        graph = _new_graph(base)
+        graph.init_index(
+            base.count if points is None else points.count,
+            params["m"],
+            params["ef_construction"],
+            context.seed,
+        )
         threads = 1 if params["deterministic"] else max(context.threads, 1)
-        for _, block in base.blocks(context):
+        for _, block in base.blocks(context, of=source):
             graph.add_items(block, num_threads=threads)
-        return HnswIndex(base, graph, params)
+        return HnswIndex(base, graph, points, params)
 
     def open(self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any]) -> HnswIndex:
         """See IndexBuilder.open."""
-        base = BaseRows.open(directory, rows, metric, open_header(directory, KIND, FORMAT_VERSION))
+        facts = open_header(directory, KIND, FORMAT_VERSION)
+        base = BaseRows.open(directory, rows, metric, facts)
         if base.count == 0:
-            return HnswIndex(base, None, params)
-        graph = hnswlib.Index("l2" if metric == "l2" else "ip", base.dimensions)
+            return HnswIndex(base, None, None, params)
+        points = GraphPoints.open(directory / POINTS_NAME) if facts["has_points"] else None
+        graph = _new_graph(base)
         try:
             graph.load_index(str(directory / GRAPH_NAME))
         except RuntimeError as error:
             raise Corrupted(f"hnswlib cannot read {directory / GRAPH_NAME}: {error}") from error
-        if graph.get_current_count() != base.count:
-            raise Corrupted(
-                f"{directory / GRAPH_NAME} holds {graph.get_current_count()} rows, expected {base.count}"
-            )
-        return HnswIndex(base, graph, params)
+        expected = base.count if points is None else points.count
+        if graph.get_current_count() != expected:
+            found = graph.get_current_count()
+            raise Corrupted(f"{directory / GRAPH_NAME} holds {found} points, expected {expected}")
+        return HnswIndex(base, graph, points, params)
+
+
+def _new_graph(base: BaseRows) -> hnswlib.Index:
+    return hnswlib.Index("l2" if base.metric == "l2" else "ip", base.dimensions)

@@ -1,5 +1,6 @@
 """IVF through faiss: rows grouped by nearest centre, half-precision codes, exact distances in answers."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,8 @@ PARAMS: Final = (IntParam("nlist", None, 1, 1_000_000), IntParam("nprobe", None,
 
 # Candidates beyond k whose exact distances are computed: half-precision codes may swap near neighbours.
 _EXTRA_CANDIDATES: Final = 8
+# Without a given nprobe, at least this many rows are met per wanted hit.
+_ROWS_MET_PER_HIT: Final = 10
 # A probed row costs about this many scanned rows (codes of 2 bytes, one list after another); a rejected one
 # next to nothing.
 _SCAN_ROWS_PER_PROBED_ROW: Final = 0.7
@@ -62,7 +65,7 @@ class IvfIndex:
         allowed = self.count if allow is None else bitmap.count(allow)
         if allowed == 0 or self.equivalent_scan_rows(k, params, allowed) >= allowed:
             return self._base.scan(queries, k, allow, threads)
-        nprobe = min(knob(params, "nprobe") or self._nprobe, self._lists.nlist)
+        nprobe = self._probes(k, params)
         prepared = self._base.prepared(queries)
         encoded = self._coder.queries(prepared)
         wanted = min(k + _EXTRA_CANDIDATES, self.count)
@@ -76,7 +79,7 @@ class IvfIndex:
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
         """See VectorIndex: the centres, the allowed rows that are met, and those rejected on the way."""
         nlist = self._lists.nlist
-        nprobe = min(knob(params, "nprobe") or self._nprobe, nlist)
+        nprobe = self._probes(k, params)
         met = max(nprobe * self.count / nlist, k)
         rejected = met * (self.count / max(allowed, 1) - 1)
         return float(nlist + _SCAN_ROWS_PER_PROBED_ROW * met + _SCAN_ROWS_PER_REJECTED_ROW * rejected)
@@ -95,6 +98,11 @@ class IvfIndex:
         return (
             int(self.count * per_row + self._lists.nlist * 4 * self.dimensions) + self._base.resident_bytes()
         )
+
+    def _probes(self, k: int, params: Mapping[str, Any]) -> int:
+        nlist: int = self._lists.nlist
+        wide_enough = math.ceil(_ROWS_MET_PER_HIT * k * nlist / max(self.count, 1))
+        return min(knob(params, "nprobe") or max(self._nprobe, wide_enough), nlist)
 
     def _probe_allowed(
         self, encoded: NDArray[np.float32], wanted: int, nprobe: int, allow: NDArray[np.uint64]
@@ -116,19 +124,22 @@ class IvfIndex:
     def _lists_with_enough(
         self, encoded: NDArray[np.float32], wanted: int, nprobe: int, allow: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Each query's nearest lists, -1 after the last it needs, and their distances, both [nq, width]."""
+        """Each query's nearest lists, -1 after the last it needs, and their distances, both [nq, width].
+
+        A query that would need twice as many as a filter without regard to distance leaves it no list: what
+            it looks for lies
+        far away, where the nearest lists say little.
+        """
         nlist = self._lists.nlist
         per_list = np.bincount(self._list_of_row[bitmap.positions(allow, self.count)], minlength=nlist)
-        enough = min(max(nprobe * self.count / nlist, wanted), per_list.sum())
-        width = min(nlist, int(1.5 * nprobe * self.count / per_list.sum()) + 1)
-        while True:
-            distances, lists = self._lists.quantizer.search(encoded, width)
-            met = np.cumsum(per_list[lists], axis=1)
-            if width == nlist or (met[:, -1] >= enough).all():
-                break
-            width = min(nlist, 2 * width)
+        allowed = int(per_list.sum())
+        enough = min(max(nprobe * self.count / nlist, wanted), allowed)
+        width = min(nlist, math.ceil(2 * nprobe * self.count / allowed))
+        distances, lists = self._lists.quantizer.search(encoded, width)
+        met = np.cumsum(per_list[lists], axis=1)
         needed = (met < enough).sum(axis=1) + 1
-        width = min(width, int(needed.max()))
+        needed[needed > width] = 0
+        width = max(1, int(needed.max(initial=0)))
         lists = np.where(np.arange(width) < needed[:, None], lists[:, :width], -1)
         return lists, np.ascontiguousarray(distances[:, :width])
 
