@@ -101,7 +101,7 @@ def run() -> None:
             NearfieldError,
         )  # not for `--help`, which stays quick
 
-        if not isinstance(error, NearfieldError):
+        if not isinstance(error, NearfieldError | OSError):
             raise
         console.complain(error)
         locked = isinstance(error, DirectoryLocked)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from nearfield.engine.errors import DirectoryLocked
+from nearfield.engine.storage.read_only import holder
 from nearfield.server.cli import console
 from nearfield.server.settings import Settings
 
@@ -21,7 +22,11 @@ def serve(**options: Any) -> None:
     that --config names; an option wins over the environment, and that over the file.
     """
     settings = read_settings({name: value for name, value in options.items() if value is not None})
-    from nearfield.server.run import serve as run  # after the settings: a wrong one is told at once
+    pid = holder(settings.data)
+    if pid is not None:
+        problem = f"{settings.data} is in use by process {pid}; stop it first"
+        console.fail(problem, console.Exit.DIRECTORY_LOCKED)
+    from nearfield.server.run import serve as run  # after the checks: a wrong setting is told at once
 
     def announce(url: str) -> None:
         data = settings.data.absolute()

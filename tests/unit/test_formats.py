@@ -28,7 +28,10 @@ def batch(first: int = 0, last: int = 5, name: str = UNNAMED) -> PointBatch:
     return PointBatch(IDS[first:last], {name: VectorColumn(VALUES[first:last])}, PAYLOADS[first:last])
 
 
-def read(source: Source, start: int = 0, size: int = 2) -> tuple[list[PointId], NDArray[np.float32], list[Any]]:
+Columns = tuple[list[PointId], NDArray[np.float32], list[Any]]
+
+
+def read(source: Source, start: int = 0, size: int = 2) -> Columns:
     batches = list(source.batches(start, size))
     assert all(len(item) <= size for item in batches)
     ids = [point_id for item in batches for point_id in item.ids]
@@ -211,7 +214,7 @@ def fvecs(*sizes: int) -> bytes:
         ("a.jsonl", b"", "the file is empty"),
         ("a.jsonl", b'{"id": 1}\n', "no 'vector'"),
         ("a.jsonl", ONE + b'{"id": 2, "vector": [1, 2]}\n', "line 2: .* 2 dimensions instead of 1"),
-        ("a.jsonl", ONE + b'nope\n', "line 2: not JSON"),
+        ("a.jsonl", ONE + b"nope\n", "line 2: not JSON"),
         ("a.jsonl", ONE + b'{"vector": [1]}\n', "line 2: value None is not a valid point ID"),
         ("a.jsonl", ONE + b'{"id": 2, "vector": ["x"]}\n', "line 2: .* not all numbers"),
         ("a.jsonl", b'{"id": -1, "vector": [1]}\n', "line 1: value -1 is not a valid point ID"),

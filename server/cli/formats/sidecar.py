@@ -49,6 +49,8 @@ def open_sidecars(paths: Sequence[Path], count: int, id_column: str | None) -> S
     """
     parts: list[Sidecar] = []
     for path in paths:
+        if not path.is_file():
+            raise FileError(path, "no such file")
         if path.suffix == ".npz":
             parts.append(NpzSidecar(path, count, id_column))
         elif path.suffix == ".jsonl":

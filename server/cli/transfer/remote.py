@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -36,8 +37,8 @@ class RemoteCollection:
 
     def __init__(self, url: str, collection: str, api_key: str | None = None) -> None:
         self.place = url.rstrip("/")
-        self._path = f"/collections/{collection}"
-        self._bulk = f"/v1/collections/{collection}/bulk"
+        self._path = f"/collections/{quote(collection, safe='')}"
+        self._bulk = f"/v1{self._path}/bulk"
         headers = {"api-key": api_key} if api_key else {}
         self._client = httpx.Client(base_url=self.place, timeout=TIMEOUT_S, headers=headers, trust_env=False)
         self._senders = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="import")
