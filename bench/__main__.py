@@ -4,5 +4,8 @@ import typer
 
 from nearfield.bench.command import bench
 
+app = typer.Typer(add_completion=False)
+app.command()(bench)
+
 if __name__ == "__main__":
-    typer.run(bench)
+    app()

@@ -5,58 +5,57 @@ from typing import Annotated
 
 import typer
 
+_DATASETS = "Folder or ann-benchmarks hdf5 file, by path or name; or `generated`, which needs no data."
+_PEERS = "Peers, comma-separated: libraries or single indexes, such as faiss,usearch; or `none`."
+_FILTERS = "Measure filtered search of data sets with filters: embedded, or of the server."
+
+Datasets = Annotated[list[str] | None, typer.Argument(metavar="DATASET...", help=_DATASETS)]
+Kinds = Annotated[
+    str | None, typer.Option(help="Our index kinds, comma-separated (default: all registered).")
+]
+Peers = Annotated[str | None, typer.Option(help=_PEERS)]
+Neighbours = Annotated[int, typer.Option("--k", "-k", min=1, max=100, help="Neighbours asked for.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of builds and threaded batches (default: all).")
+]
+Limit = Annotated[int | None, typer.Option(min=100, help="Only the first rows; ground truth is recomputed.")]
+Queries = Annotated[int | None, typer.Option(min=1, help="Only the first queries.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Small grids, one round, short timings.")]
+Repeat = Annotated[
+    int | None, typer.Option(min=1, help="Interleaved rounds; medians are reported (default 3).")
+]
+Budget = Annotated[float | None, typer.Option(min=1, help="Seconds to aim at per data set.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder that holds the data sets.")]
+Out = Annotated[
+    Path, typer.Option(help="Results folder: results.jsonl is appended to, the report rewritten.")
+]
+Http = Annotated[
+    str | None, typer.Option(metavar="URL", help="Measure a running server instead of libraries.")
+]
+Clients = Annotated[int, typer.Option(min=1, max=1024, help="Closed-loop clients (with --http).")]
+ApiKey = Annotated[str | None, typer.Option(envvar="NEARFIELD_API_KEY", help="Key sent to the server.")]
+Filters = Annotated[bool, typer.Option("--filters", help=_FILTERS)]
+Render = Annotated[bool, typer.Option("--render", help="Only write the report of the results folder again.")]
+
 
 def bench(
-    datasets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="DATASET...",
-            help="Folder or ann-benchmarks hdf5 file, by path or name; or `generated`, which needs no data.",
-        ),
-    ] = None,
-    kinds: Annotated[
-        str | None, typer.Option(help="Our index kinds, comma-separated (default: all registered).")
-    ] = None,
-    peers: Annotated[
-        str | None,
-        typer.Option(
-            help="Peers, comma-separated: libraries or single indexes, such as faiss,usearch; or `none`."
-        ),
-    ] = None,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, max=100, help="Neighbours asked for.")] = 10,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Threads of builds and of threaded batches (default: all cores)."),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=100, help="Only the first rows; ground truth is recomputed exactly.")
-    ] = None,
-    queries: Annotated[int | None, typer.Option(min=1, help="Only the first queries.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small grids, one round, short timings.")] = False,
-    repeat: Annotated[
-        int | None, typer.Option(min=1, help="Interleaved rounds; medians are reported (default 3).")
-    ] = None,
-    budget: Annotated[float | None, typer.Option(min=1, help="Seconds to aim at per data set.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the data sets.")] = None,
-    out: Annotated[
-        Path, typer.Option(help="Results folder; results.jsonl in it is appended to, the report rewritten.")
-    ] = Path("bench-results"),
-    http: Annotated[
-        str | None, typer.Option(metavar="URL", help="Measure a running server instead of libraries.")
-    ] = None,
-    clients: Annotated[int, typer.Option(min=1, max=1024, help="Closed-loop clients (with --http).")] = 8,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="NEARFIELD_API_KEY", help="Key sent to the server (with --http).")
-    ] = None,
-    filters: Annotated[
-        bool,
-        typer.Option(
-            "--filters", help="Measure filtered search of data sets with filters: embedded, or of the server."
-        ),
-    ] = False,
-    render: Annotated[
-        bool, typer.Option("--render", help="Only write the report of the results folder again.")
-    ] = False,
+    datasets: Datasets = None,
+    kinds: Kinds = None,
+    peers: Peers = None,
+    k: Neighbours = 10,
+    threads: Threads = None,
+    limit: Limit = None,
+    queries: Queries = None,
+    quick: Quick = False,
+    repeat: Repeat = None,
+    budget: Budget = None,
+    data_dir: DataDir = None,
+    out: Out = Path("bench-results"),
+    http: Http = None,
+    clients: Clients = 8,
+    api_key: ApiKey = None,
+    filters: Filters = False,
+    render: Render = False,
 ) -> None:
     """Measure recall, speed, latency, build time and memory; write JSON lines, plots and an HTML report.
 

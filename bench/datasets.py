@@ -173,8 +173,8 @@ def _locate(name: str, folders: Sequence[Path]) -> Path:
     available = f"Found there: {', '.join(known)}. " if known else ""
     raise DatasetError(
         f"no data set `{name}`: it is neither a folder with base.npy nor an hdf5 file, and these folders "
-        f"do not have it:\n{looked}\n{available}Give --data-dir, set {SHARED_DATA_VARIABLE}, or use `{GENERATED}`, "
-        f"which needs no data."
+        f"do not have it:\n{looked}\n{available}"
+        f"Give --data-dir, set {SHARED_DATA_VARIABLE}, or use `{GENERATED}`, which needs no data."
     )
 
 

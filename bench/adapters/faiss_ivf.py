@@ -26,7 +26,7 @@ def _builds(shape: Shape) -> list[Params]:
 
 
 def _searches(shape: Shape, build: Params) -> list[Params]:
-    return [{"nprobe": nprobe} for nprobe in doubling(1, max(int(build["nlist"]) // 4, 1), shape.quick)]
+    return [{"nprobe": nprobe} for nprobe in doubling(1, max(build["nlist"] // 2, 1), shape.quick)]
 
 
 COMPETITOR = Competitor("faiss-ivf", "faiss-cpu", FaissIvfAdapter, _builds, _searches)

@@ -97,7 +97,7 @@ def _ivf_builds(shape: Shape) -> list[Params]:
 
 
 def _nprobe_sweep(shape: Shape, build: Params) -> list[Params]:
-    return [{"nprobe": nprobe} for nprobe in doubling(1, max(int(build["nlist"]) // 4, 1), shape.quick)]
+    return [{"nprobe": nprobe} for nprobe in doubling(1, max(build["nlist"] // 2, 1), shape.quick)]
 
 
 _Grid = tuple[Callable[[Shape], list[Params]], Callable[[Shape, Params], list[Params]]]

@@ -12,16 +12,16 @@ Curve = Sequence[tuple[float, float]]
 """Recall and value, by ascending recall."""
 
 _TICKS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-_FEW_TICKS = (0.8, 0.9, 0.95, 0.99, 0.999)
+_FEW_TICKS = (0.8, 0.9, 0.99, 0.999)
 _LEFTMOST = 0.8
-_ALL = 0.9997
-_EXACT = 3.45
+_ALL = 0.9998
+_EXACT = 3.6
 """Where recalls from _ALL to 1 are drawn on the axis of nines (0.999 is 3)."""
 
 
 def _nines(recall: float) -> float:
     """Recall on an axis where 0.9, 0.99 and 0.999 are equally far apart."""
-    return _EXACT if recall >= _ALL else -math.log10(1 - recall)
+    return _EXACT if recall >= _ALL else min(-math.log10(1 - recall), _EXACT - 0.06)
 
 
 def left_edge(curves: Mapping[str, Curve]) -> float:
@@ -53,7 +53,7 @@ def draw_curve(axes: Axes, points: Curve, look: Look) -> None:
         marker=look.marker,
         markersize=(8.0 if len(points) == 1 else 5.5) - (0.0 if look.front else 0.6),
         markeredgecolor=PAPER,
-        markeredgewidth=0.8,
+        markeredgewidth=0.8 if look.front else 0.4,
         zorder=4 if look.front else 3,
         clip_on=False,
     )
@@ -103,6 +103,7 @@ def label_ends(axes: Axes, curves: Mapping[str, Curve], look: Mapping[str, Look]
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
+                "relpos": (0.0, 0.5),
                 "color": look[name].colour,
                 "alpha": 0.45,
                 "linewidth": 0.8,

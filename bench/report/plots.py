@@ -79,8 +79,8 @@ def save_png(figure: Figure, path: Path, title: str, note: str) -> None:
     with mpl.rc_context(plot_settings()):
         FigureCanvasAgg(figure)
         rise = 0.3 / figure.get_figheight()
-        figure.text(0.0, 1 + 1.75 * rise, title, fontsize=13, fontweight="bold", va="bottom")
-        figure.text(0.0, 1 + 0.9 * rise, note, fontsize=10, color=MUTED, va="bottom")
+        figure.text(0.0, 1 + 1.35 * rise, title, fontsize=13, fontweight="bold", va="bottom")
+        figure.text(0.0, 1 + 0.6 * rise, note, fontsize=10, color=MUTED, va="bottom")
         figure.savefig(path, dpi=_PNG_DPI, facecolor=PAPER, bbox_inches="tight", pad_inches=0.3)
 
 

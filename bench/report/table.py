@@ -47,7 +47,7 @@ def _speeds(summary: DatasetSummary, mode: Mode) -> Table:
     for recall in RECALLS:
         table.add_column(f"{recall:.2f}", justify="right", no_wrap=True)
     if mode[0] == "single":
-        table.add_column(f"p50, p95, p99 ms at {_LATENCY_RECALL}", justify="right", no_wrap=True)
+        table.add_column("p50, p99 ms", justify="right", no_wrap=True)
     else:
         table.add_column("best recall", justify="right", no_wrap=True)
     for name in summary.competitors:
@@ -59,6 +59,8 @@ def _speeds(summary: DatasetSummary, mode: Mode) -> Table:
         table.add_row(_name(summary, name), *cells, last)
     if BASELINE in summary.curves[mode]:
         table.caption = f"factors: relative to {BASELINE} at the same recall"
+        if mode[0] == "single":
+            table.caption += f"; latencies: of the fastest setting with recall {_LATENCY_RECALL}"
     return table
 
 
@@ -70,11 +72,12 @@ def _speed(summary: DatasetSummary, mode: Mode, name: str, recall: float) -> Tex
 
 
 def _latencies(points: Sequence[Point]) -> str:
-    """Latencies of the fastest setting with enough recall."""
-    enough = [point for point in points if point.recall >= _LATENCY_RECALL and point.latency_ms]
-    if not enough:
+    """p50 and p99 of the fastest setting with enough recall."""
+    enough = [point for point in points if point.recall >= _LATENCY_RECALL]
+    fastest = max(enough, key=lambda point: point.qps, default=None)
+    if fastest is None or fastest.latency_ms is None:
         return DASH
-    return ", ".join(f"{value:.2f}" for value in max(enough, key=lambda point: point.qps).latency_ms or ())
+    return f"{fastest.latency_ms[0]:.2f}, {fastest.latency_ms[2]:.2f}"
 
 
 def _builds(summary: DatasetSummary) -> Table:
