@@ -96,7 +96,8 @@ void compare_tier(const KernelTable& tier, std::size_t dims, std::mt19937& rando
             const std::string what = std::string(tier.isa) + " metric " +
                                      std::to_string(static_cast<int>(metric)) + " type " +
                                      std::to_string(static_cast<int>(type)) + " dims " + std::to_string(dims);
-            const DistanceBatch all{queries.data(), kQueries, rows.data(), nullptr, kRows, dims, nullptr, 0};
+            const DistanceBatch all{queries.data(), kQueries, rows.data(), nullptr, kRows,
+                                    dims,           false,    nullptr,     0};
             const DistanceBatch some{queries.data(), kQueries, rows.data(), offsets.data(),
                                      offsets.size(), dims,     nullptr,     0};
             const std::vector<float> expected = run_kernel(kBaselineKernels, metric, type, all);
@@ -109,6 +110,8 @@ void compare_tier(const KernelTable& tier, std::size_t dims, std::mt19937& rando
                 alone.queries += q * dims;
                 alone.query_count = 1;
                 const std::vector<float> single = run_kernel(tier, metric, type, alone);
+                alone.from_memory = true;
+                same_alone = same_alone && run_kernel(tier, metric, type, alone) == single;
                 for (std::size_t r = 0; r < kRows; ++r) {
                     agrees = agrees && near(found[q * kRows + r], expected[q * kRows + r], dims, largest);
                     same_alone = same_alone && single[r] == found[q * kRows + r];
@@ -161,7 +164,8 @@ Found by_sorting(const KernelTable& tier, const std::vector<float>& queries, con
                  const flat::SearchOptions& options) {
     Found found;
     const std::size_t count = queries.size() / rows.dims;
-    const DistanceBatch batch{queries.data(), count, rows.data, nullptr, rows.count, rows.dims, nullptr, 0};
+    const DistanceBatch batch{queries.data(), count, rows.data, nullptr, rows.count,
+                              rows.dims,      false, nullptr,   0};
     const std::vector<float> distances = run_kernel(tier, options.metric, rows.type, batch);
     for (std::size_t q = 0; q < count; ++q) {
         std::vector<std::pair<float, std::int64_t>> order;

@@ -22,7 +22,8 @@ struct DistanceBatch {
     const std::int64_t* offsets;  // [row_count] row numbers, or nullptr
     std::size_t row_count;
     std::size_t dims;
-    float* out;  // [query_count, out_stride], the first row_count of each are written
+    bool from_memory;  // the rows are too many for the cache
+    float* out;        // [query_count, out_stride], the first row_count of each are written
     std::size_t out_stride;
 };
 

@@ -19,7 +19,7 @@ struct RowBatch {
     }
 };
 
-// Cuts a range of rows into batches in ascending order. Where a bitmap is nearly full, consecutive rows are
+// Cuts a range of rows into batches in ascending order. Where a bitmap is mostly full, consecutive rows are
 // scanned and filtered afterwards; where it is not, the allowed rows are gathered across blocks until a batch
 // is worth a call.
 class RowBatcher {
@@ -42,7 +42,7 @@ public:
                 continue;
             }
             const std::size_t allowed = count_allowed(first, count);
-            if (allowed * 8 >= count * 7) {
+            if (allowed * 4 >= count * 3) {
                 flush(consume);
                 consume(RowBatch{first, count, nullptr, allowed < count});
             } else if (allowed > 0) {

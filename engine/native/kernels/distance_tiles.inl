@@ -6,7 +6,7 @@
 
 constexpr std::size_t kRowTile = 4;
 constexpr std::size_t kCacheLineBytes = 64;
-constexpr std::size_t kPrefetchBytes = 8192;  // how far ahead rows are fetched: at least one tile, at most 16
+constexpr std::size_t kPrefetchBytes = 2048;  // how far ahead rows are fetched: at least one tile, at most 16
 
 struct L2 {
     static Vec accumulate(Vec sum, Vec query, Vec row) {
@@ -87,7 +87,7 @@ inline __attribute__((always_inline)) void tile(const float* queries, const Elem
 }
 
 // All queries against one tile of rows: four share each load of a row, with as many rows as registers allow.
-template <class MetricTerms, std::size_t Rows, class Element>
+template <class MetricTerms, std::size_t Rows, bool Fetch, class Element>
 void row_tile(const DistanceBatch& batch, const Element* const* rows, const Ahead& ahead, float* out) {
     constexpr std::size_t kPart = Rows < kRowsPerQueryTile ? Rows : kRowsPerQueryTile;
     const std::size_t dims = batch.dims;
@@ -95,7 +95,7 @@ void row_tile(const DistanceBatch& batch, const Element* const* rows, const Ahea
     const std::size_t scale = ahead.scale;
     const float* queries = batch.queries;
     std::size_t left = batch.query_count;
-    bool fetch = true;
+    bool fetch = Fetch;
     for (; left >= 4; left -= 4, queries += 4 * dims, out += 4 * stride) {
         for (std::size_t r = 0; r < Rows; r += kPart) {
             if (fetch) {
@@ -109,14 +109,27 @@ void row_tile(const DistanceBatch& batch, const Element* const* rows, const Ahea
         fetch = false;
     }
     if (left >= 2) {
-        tile<MetricTerms, 2, Rows, true>(queries, rows, ahead.lines, scale, dims, out, stride);
+        tile<MetricTerms, 2, Rows, Fetch>(queries, rows, ahead.lines, scale, dims, out, stride);
         left -= 2, queries += 2 * dims, out += 2 * stride;
     }
-    if (left == 1) tile<MetricTerms, 1, Rows, true>(queries, rows, ahead.lines, scale, dims, out, stride);
+    if (left == 1) tile<MetricTerms, 1, Rows, Fetch>(queries, rows, ahead.lines, scale, dims, out, stride);
+}
+
+// The fastest way to read consecutive floats from memory for one query: row after row, without any hint, as
+// the hardware prefetcher expects it. From the cache, and with more arithmetic per byte, tiles of rows are
+// faster.
+template <class MetricTerms, class Element>
+void one_by_one(const DistanceBatch& batch) {
+    const auto* row = static_cast<const Element*>(batch.rows);
+    for (std::size_t r = 0; r < batch.row_count; ++r, row += batch.dims) {
+        tile<MetricTerms, 1, 1, false>(batch.queries, &row, nullptr, 0, batch.dims, batch.out + r, 0);
+    }
 }
 
 template <class MetricTerms, class Element>
 void distances(const DistanceBatch& batch) {
+    const bool streaming = batch.from_memory && batch.query_count == 1 && batch.offsets == nullptr;
+    if (streaming && sizeof(Element) == sizeof(float)) return one_by_one<MetricTerms, Element>(batch);
     const auto* base = static_cast<const Element*>(batch.rows);
     const std::size_t count = batch.row_count;
     const std::size_t tiles_ahead = kPrefetchBytes / (kRowTile * batch.dims * sizeof(Element));
@@ -140,10 +153,10 @@ void distances(const DistanceBatch& batch) {
             }
         }
         if (tile_rows == kRowTile) {
-            row_tile<MetricTerms, kRowTile>(batch, rows, ahead, batch.out + first);
+            row_tile<MetricTerms, kRowTile, true>(batch, rows, ahead, batch.out + first);
         } else {
             for (std::size_t r = 0; r < tile_rows; ++r) {
-                row_tile<MetricTerms, 1>(batch, rows + r, ahead, batch.out + first + r);
+                row_tile<MetricTerms, 1, false>(batch, rows + r, ahead, batch.out + first + r);
             }
         }
     }
