@@ -181,7 +181,7 @@ def open_index(path: str | Path, *, registry: Registry | None = None) -> Index:
 def _check_rows(value: ArrayLike, name: str) -> Rows:
     array = np.asarray(value)
     if array.dtype == np.float64:
-        array = array.astype(np.float32)
+        array = _to_float32(array)
     if array.dtype.name not in _DTYPES:
         raise InvalidRequest(f"{name} must be {', '.join(_DTYPES)} or float64, got {array.dtype}", name)
     if array.ndim != 2 or 0 in array.shape:
@@ -204,9 +204,14 @@ def _check_queries(value: ArrayLike, dimensions: int, name: str = "queries") -> 
         array = array[None, :]
     if array.ndim != 2 or array.shape[1] != dimensions:
         raise InvalidRequest(f"{name} must be an array [nq, {dimensions}], got shape {array.shape}", name)
-    converted = np.ascontiguousarray(array, dtype=np.float32)
+    converted = np.ascontiguousarray(_to_float32(array))
     _check_finite(converted, name)
     return converted
+
+
+def _to_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, which is refused with its place
+        return array.astype(np.float32, copy=False)
 
 
 def _check_finite(array: NDArray[Any], name: str) -> None:

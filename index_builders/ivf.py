@@ -44,7 +44,7 @@ class IvfIndex:
         self._coder = coder
         self._lists = lists
         self._list_of_row = list_of_rows(lists)
-        self._nprobe = params["nprobe"] or default_nprobe(lists.nlist)
+        self._nprobe: int = params["nprobe"] or default_nprobe(lists.nlist)
         self.metric = base.metric
         self.count = base.count
         self.dimensions = base.dimensions
@@ -95,9 +95,8 @@ class IvfIndex:
     def resident_bytes(self) -> int:
         """Codes, ids, the list of each row, and centres."""
         per_row = self._lists.code_size + 8 + self._list_of_row.itemsize
-        return (
-            int(self.count * per_row + self._lists.nlist * 4 * self.dimensions) + self._base.resident_bytes()
-        )
+        centres = self._lists.nlist * 4 * self.dimensions
+        return int(self.count * per_row + centres) + self._base.resident_bytes()
 
     def _probes(self, k: int, params: Mapping[str, Any]) -> int:
         nlist: int = self._lists.nlist
@@ -126,15 +125,15 @@ class IvfIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Each query's nearest lists, -1 after the last it needs, and their distances, both [nq, width].
 
-        A query that would need twice as many as a filter without regard to distance leaves it no list: what
-            it looks for lies
+        A query that would need half as many again as a filter without regard to distance leaves it no list:
+            what it looks for lies
         far away, where the nearest lists say little.
         """
         nlist = self._lists.nlist
         per_list = np.bincount(self._list_of_row[bitmap.positions(allow, self.count)], minlength=nlist)
         allowed = int(per_list.sum())
         enough = min(max(nprobe * self.count / nlist, wanted), allowed)
-        width = min(nlist, math.ceil(2 * nprobe * self.count / allowed))
+        width = min(nlist, math.ceil(1.5 * nprobe * self.count / allowed))
         distances, lists = self._lists.quantizer.search(encoded, width)
         met = np.cumsum(per_list[lists], axis=1)
         needed = (met < enough).sum(axis=1) + 1
@@ -170,12 +169,12 @@ def _options(nprobe: int) -> Any:
 
 def default_nlist(count: int) -> int:
     """Lists for that many rows: 4 sqrt(n)."""
-    return max(1, min(int(4 * count**0.5), count))
+    return max(1, min(int(4 * math.sqrt(count)), count))
 
 
 def default_nprobe(nlist: int) -> int:
-    """Lists probed by default: a twelfth, at least 8."""
-    return min(nlist, max(8, -(-nlist // 12)))
+    """Lists probed by default: 3 sqrt(nlist), for a recall@10 above 0.96 on the text and image sets tried."""
+    return min(nlist, math.ceil(3 * math.sqrt(nlist)))
 
 
 class IvfBuilder:
@@ -186,7 +185,7 @@ class IvfBuilder:
     metrics = frozenset({"l2", "ip", "cosine"})
 
     def parse_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`nlist` (null: 4 sqrt(n)) and default `nprobe` (null: nlist / 12)."""
+        """`nlist` (null: 4 sqrt(n)) and default `nprobe` (null: 3 sqrt(nlist))."""
         return parse(KIND, PARAMS, params)
 
     def estimate_bytes(self, count: int, dimensions: int, params: Mapping[str, Any]) -> int:
