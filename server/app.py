@@ -10,8 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from nearfield.engine.errors import NearfieldError
 from nearfield.server import docs, openapi
 from nearfield.server.codec.answers import failure
+from nearfield.server.errors import log_failure, status_of
 from nearfield.server.exchange import STARTED
 from nearfield.server.gateway import Gateway
 from nearfield.server.routes import (
@@ -75,6 +77,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     for module in _ROUTERS:
         app.include_router(module.router)
+    app.add_exception_handler(NearfieldError, _answered_error)
+    app.add_exception_handler(TimeoutError, _answered_error)
+    app.add_exception_handler(Exception, _unexpected_error)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(RequestValidationError, _parameter_error)
     app.gateway = Gateway(app.serve_route, service)
@@ -87,6 +92,18 @@ def _error(request: Request, status: int, message: str, headers: Any = None) -> 
     return Response(failure(message, started), status, headers, media_type="application/json")
 
 
+async def _answered_error(request: Request, error: Exception) -> Response:
+    status, message, headers = status_of(error)
+    log_failure(error, status, request.method, request.url.path)
+    return _error(request, status, message, headers)
+
+
+async def _unexpected_error(request: Request, error: Exception) -> Response:
+    """The framework raises it again after this answer, and the gateway logs it."""
+    status, message, headers = status_of(error)
+    return _error(request, status, message, headers)
+
+
 async def _framework_error(request: Request, error: Exception) -> Response:
     """No such route, or a method it does not have."""
     assert isinstance(error, HTTPException)
@@ -97,5 +114,5 @@ async def _framework_error(request: Request, error: Exception) -> Response:
 async def _parameter_error(request: Request, error: Exception) -> Response:
     """A path or query parameter of a wrong type or outside its limits."""
     assert isinstance(error, RequestValidationError)
-    wrong = [f"{part['loc'][0]} parameter `{part['loc'][-1]}`: {part['msg']}" for part in error.errors()]
+    wrong = [f"{part['loc'][0]} parameter `{part['loc'][1]}`: {part['msg']}" for part in error.errors()]
     return _error(request, 400, f"Wrong input: {'; '.join(wrong)}")

@@ -1,6 +1,7 @@
 """Errors the server adds to the engine's, and the one table that gives every error its HTTP status."""
 
 import http
+import logging
 
 from nearfield.engine import errors as engine
 
@@ -38,12 +39,13 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (engine.StorageError, 500, "Storage error: "),
 )
 RETRY_AFTER_S = 1
+_log = logging.getLogger("nearfield")
 
 INTERNAL_MESSAGE = "Service internal error: see the server's log"
 
 
 def status_of(error: Exception) -> tuple[int, str, dict[str, str]]:
-    """HTTP status, message and extra headers of an error; 500 without details if nobody raised it on purpose."""
+    """HTTP status, message and extra headers of an error; no details of one that nobody raised on purpose."""
     for kind, status, prefix in _STATUS:
         if isinstance(error, kind):
             text = str(error)
@@ -53,6 +55,13 @@ def status_of(error: Exception) -> tuple[int, str, dict[str, str]]:
                 headers["retry-after"] = str(getattr(error, "retry_after_s", RETRY_AFTER_S))
             return status, message, headers
     return 500, INTERNAL_MESSAGE, {}
+
+
+def log_failure(error: Exception, status: int, method: str, path: str) -> None:
+    """Log an error that is the server's fault; with its traceback where nobody raised it on purpose."""
+    if status >= 500:
+        unexpected = None if isinstance(error, engine.NearfieldError) else error
+        _log.error("%s %s: %d %s", method, path, status, error, exc_info=unexpected)
 
 
 def status_line(status: int) -> str:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nearfield.engine.errors import TooManyRequests
 from nearfield.server.body import BodyBudget, BodyReader, Disconnected
 from nearfield.server.codec.answers import failure
-from nearfield.server.errors import Unauthorized, status_of
+from nearfield.server.errors import Unauthorized, log_failure, status_of
 from nearfield.server.exchange import BODY, STARTED
 from nearfield.server.routes.query import QUERY_PATH, answer_query
 from nearfield.server.service import Service
@@ -26,7 +26,6 @@ _PLAIN_QUERY: Final = re.compile(rb"(?:timeout=([1-9]\d{0,5}))?")
 _CLIENT_CLOSED: Final = 499
 _JSON: Final = (b"content-type", b"application/json")
 
-_log = logging.getLogger("nearfield")
 _access_log = logging.getLogger("nearfield.access")
 
 
@@ -36,6 +35,7 @@ class _Exchange:
     def __init__(self, scope: Scope, send: Send) -> None:
         self.started = perf_counter()
         self.status = 0
+        self.complete = False
         self.route = "unknown"
         self._scope = scope
         self._send = send
@@ -44,6 +44,8 @@ class _Exchange:
         """Pass a message of the framework on, remembering the status."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+        elif not message.get("more_body", False):
+            self.complete = True
         await self._send(message)
 
     async def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
@@ -56,10 +58,11 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
     async def fail(self, error: Exception) -> None:
-        """Answer an error, or, if the answer has begun, let the connection break."""
+        """Answer an error; if another answer has begun, let the connection break."""
         status, message, headers = status_of(error)
-        if status >= 500:
-            _log.error("%s %s: %s", self._scope["method"], self._scope["path"], error, exc_info=error)
+        log_failure(error, status, self._scope["method"], self._scope["path"])
+        if self.complete:
+            return
         if self.status:
             raise error
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]

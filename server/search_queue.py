@@ -82,7 +82,7 @@ class SearchQueue:
 
 
 def _is_cheap(collection: "Collection", requests: Sequence[SearchRequest]) -> bool:
-    """Whether the event loop may wait for these: few bytes, no filter (the first on a key reads all payloads)."""
+    """Whether the event loop may wait: few bytes, and no filter (the first on a key reads all payloads)."""
     if any(request.filter is not None for request in requests):
         return False
     return collection.search_cost_hint(requests) <= INLINE_BYTES_MAX

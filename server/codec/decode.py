@@ -67,7 +67,7 @@ def _explained(text: str) -> InvalidRequest:
         return not_served(
             f"queries by `{unknown.group(1)}`", "a vector, a point id, `order_by` or `sample`", path
         )
-    if path and "vector" in path and "got `array`" in message and "`float`" in message:
+    if path and path.endswith("]") and message == "Expected `float`, got `array`":
         return not_served("multi-vectors", "one list of numbers per vector name", path)
     if path and "vector" in path and message.endswith("got `object`"):
         return not_served("sparse vectors and inference inputs", "lists of numbers", path)

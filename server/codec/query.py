@@ -104,6 +104,8 @@ def question(body: schemas.QueryPoints, path: str = "") -> Question:
         )
     query = body.query
     if isinstance(query, schemas.QueryObject):
+        if query.mmr is not None:
+            raise not_served("queries by `mmr`", "`nearest` alone", f"{path}query")
         given = [part for part in (query.nearest, query.order_by, query.sample) if part is not UNSET]
         if len(given) != 1:
             raise InvalidRequest("expected exactly one of `nearest`, `order_by` and `sample`", f"{path}query")

@@ -21,7 +21,7 @@ from nearfield.server.schemas.points import OrderByKey
 
 QUERIES_NOT_SERVED = frozenset(
     {
-        *("mmr", "recommend", "discover", "context", "fusion", "rrf", "formula", "relevance_feedback"),
+        *("recommend", "discover", "context", "fusion", "rrf", "formula", "relevance_feedback"),
         *("text", "image", "object", "model", "indices", "values"),
     }
 )
@@ -33,11 +33,12 @@ Near = Annotated[
 
 
 class QueryObject(Body):
-    """Exactly one of the three."""
+    """Exactly one of the first three."""
 
     nearest: Near | UnsetType = UNSET
     order_by: Annotated[str, Meta(min_length=1)] | OrderByKey | UnsetType = UNSET
     sample: Literal["random"] | UnsetType = UNSET
+    mmr: Annotated[Any, Meta(description="Not served: answered 400.")] | None = None
 
 
 class SearchParams(Body):
