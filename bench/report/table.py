@@ -19,19 +19,20 @@ def print_summaries(console: Console, summaries: Sequence[DatasetSummary]) -> No
     """Speeds at fixed recalls, build costs, HTTP and filter results of every data set."""
     for summary in summaries:
         for mode in sorted(summary.curves):
-            console.print(_speeds(summary, mode))
-        if summary.builds:
-            console.print(_builds(summary))
-        if summary.imports:
-            console.print(_imports(summary))
-        if summary.http:
-            console.print(_http(summary))
-        if summary.filters:
-            console.print(_filters(summary))
-    single: Mode = ("batch", 1)
-    means = mean_ratios(summaries, single)
+            _print(console, _speeds(summary, mode))
+        for table in (_builds(summary), _imports(summary), _http(summary), _filters(summary)):
+            _print(console, table)
+    means = mean_ratios(summaries, ("batch", 1))
     if len(summaries) > 1 and means:
-        console.print(_means(means))
+        _print(console, _means(means))
+
+
+def _print(console: Console, table: Table) -> None:
+    """The table under its title, unless it has no rows."""
+    if table.row_count:
+        title, table.title = table.title, None
+        console.print(Text(str(title), style="bold"))
+        console.print(table)
 
 
 def mode_text(mode: Mode) -> str:
@@ -123,7 +124,7 @@ def _http(summary: DatasetSummary) -> Table:
 
 def _filters(summary: DatasetSummary) -> Table:
     table = _table(f"{summary.name}: filtered search", "filter")
-    for column in ("selectivity", "recall", "queries/s", "p50 ms", "p99 ms", "short answers"):
+    for column in ("matching", "recall", "queries/s", "p50 ms", "p99 ms", "short"):
         table.add_column(column, justify="right")
     for record in summary.filters:
         table.add_row(
@@ -151,14 +152,8 @@ def _means(means: dict[str, dict[float, float]]) -> Table:
 
 def _table(title: str, first: str) -> Table:
     table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        header_style="dim",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
+        title=title, header_style="dim", box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left"
     )
-    table.caption_justify = "left"
     table.add_column(first, no_wrap=True)
     return table
 

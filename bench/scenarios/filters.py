@@ -86,6 +86,9 @@ def _search(
     """One query per call: ids [nq, k] padded with -1, and nanoseconds per call, filter parsing included."""
     found = np.full((len(filters), k), -1, np.int64)
     latencies: list[int] = []
+    collection.search(
+        [SearchRequest(queries[0], limit=k, filter=parse_filter(filters[0]))]
+    )  # builds field indexes
     for index, wire in enumerate(filters):
         start = time.perf_counter_ns()
         hits = collection.search([SearchRequest(queries[index], limit=k, filter=parse_filter(wire))])[0]

@@ -67,10 +67,10 @@ def measure_http(
     Raises:
         LoadError: the server cannot be reached or refuses a request.
     """
-    name = f"bench-{dataset.name}"
     payloads = (
         Payloads(dataset.folder) if filters and dataset.folder and filter_families(dataset.folder) else None
     )
+    name = f"bench-{dataset.name}" + ("" if payloads is None else "-payload")
     with httpx.Client(base_url=target.url, headers=target.headers, timeout=300) as client:
         try:
             import_points(client, name, dataset, payloads, writer, reporter)

@@ -9,25 +9,11 @@ from nearfield.bench.generated import generate
 from nearfield.bench.ground_truth import exact_neighbours, recall_at_k
 from nearfield.bench.payloads import Payloads, filter_families, filter_quality
 from tests.helpers import shared_data
-
-
-def _write_set(folder: Path, count: int = 300, dimensions: int = 12, queries: int = 9) -> Path:
-    rng = np.random.default_rng(5)
-    base = rng.standard_normal((count, dimensions)).astype(np.float16)
-    asked = rng.standard_normal((queries, dimensions)).astype(np.float16)
-    scores = asked.astype(np.float32) @ base.astype(np.float32).T
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :100]
-    folder.mkdir(parents=True)
-    np.save(folder / "base.npy", base)
-    np.save(folder / "queries.npy", asked)
-    np.save(folder / "gt_ids.npy", order.astype(np.int32))
-    np.save(folder / "gt_scores.npy", np.take_along_axis(scores, order, axis=1))
-    (folder / "info.json").write_text(json.dumps({"metric": "ip (unit vectors, cosine)"}))
-    return folder
+from tests.helpers.bench_sets import write_set
 
 
 def test_folder_by_path_by_name_and_limited(tmp_path: Path) -> None:
-    folder = _write_set(tmp_path / "sets" / "tiny-12-ip")
+    folder = write_set(tmp_path / "sets" / "tiny-12-ip")
     whole = load_dataset(str(folder))
     assert (whole.metric, whole.count, whole.dimensions, whole.base.dtype) == ("ip", 300, 12, np.float16)
     assert whole.queries.dtype == np.float32 and whole.folder == folder
@@ -41,7 +27,7 @@ def test_folder_by_path_by_name_and_limited(tmp_path: Path) -> None:
 
 def test_missing_name_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEARFIELD_SHARED_DATA", str(tmp_path / "elsewhere"))
-    _write_set(tmp_path / "sets" / "tiny-12-ip")
+    write_set(tmp_path / "sets" / "tiny-12-ip")
     with pytest.raises(DatasetError) as caught:
         load_dataset("absent", data_dir=tmp_path / "sets")
     message = str(caught.value)
@@ -50,7 +36,7 @@ def test_missing_name_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    folder = _write_set(tmp_path / "broken")
+    folder = write_set(tmp_path / "broken")
     np.save(folder / "gt_ids.npy", np.full((9, 100), 300, np.int32))
     with pytest.raises(DatasetError, match="names row 300, but the base has 300 rows"):
         load_dataset(str(folder))
@@ -114,31 +100,19 @@ def test_recall_counts_ties_pads_and_repeats() -> None:
         recall_at_k(np.array([[1] * 5]), truth, None, 5)
 
 
-def _write_filters(folder: Path) -> None:
-    np.savez(
-        folder / "base_payload.npz",
-        year=np.array([2000, 2001, 2002, 2003]),
-        tags_offsets=np.array([0, 2, 2, 3, 4]),
-        tags_flat=np.array([0, 1, 1, 0]),
-    )
-    (folder / "payload_vocab.json").write_text('{"tags": ["red", "blue"]}')
-    conditions = [[["contains", "tags", 1]], [["ge", "year", 2001], ["le", "year", 2002]]]
-    (folder / "filters.json").write_text(json.dumps({"some": conditions}))
-    np.save(folder / "filter_some_gt_ids.npy", np.array([[2, 0, -1], [1, 2, -1]], np.int32))
-
-
 def test_payloads_and_filters_in_the_words_of_the_api(tmp_path: Path) -> None:
-    _write_filters(tmp_path)
-    payloads, conditions = Payloads(tmp_path), filter_families(tmp_path)["some"]
-    assert list(payloads.rows(0, 2)) == [{"year": 2000, "tags": ["red", "blue"]}, {"year": 2001, "tags": []}]
-    assert payloads.wire_filter(conditions[0]) == {"must": [{"key": "tags", "match": {"value": "blue"}}]}
-    assert payloads.wire_filter(conditions[1])["must"][1] == {"key": "year", "range": {"lte": 2002}}
-    assert [payloads.selectivity(of_query) for of_query in conditions] == [0.5, 0.5]
+    folder = write_set(tmp_path / "tiny-12-ip")
+    payloads, families = Payloads(folder), filter_families(folder)
+    assert list(payloads.rows(0, 2)) == [{"year": 1900, "tags": ["blue"]}, {"year": 1900, "tags": []}]
+    tag, decade = families["tag"], families["decade"]
+    assert payloads.wire_filter(tag[0]) == {"must": [{"key": "tags", "match": {"value": "blue"}}]}
+    assert payloads.wire_filter(decade[0])["must"][1] == {"key": "year", "range": {"lte": 1959}}
+    assert [payloads.selectivity(conditions[0]) for conditions in (tag, decade)] == [4 / 300, 0.1]
     with pytest.raises(ValueError, match="got `near`"):
         payloads.wire_filter([("near", "year", 1)])
-    found = np.array([[2, 0, -1], [2, -1, -1]])
-    quality = filter_quality(tmp_path, payloads, "some", conditions, found, 3)
-    assert (quality["recall"], quality["short_answers"], quality["selectivity"]) == (0.75, 1, 0.5)
+    found = np.array([[0, 75, 150, 225, -1], [0, 75, -1, -1, -1]])
+    quality = filter_quality(folder, payloads, "tag", tag, found, 5)
+    assert (quality["recall"], quality["short_answers"], quality["queries"]) == (0.75, 1, 2)
     assert filter_families(None) == {}
 
 
