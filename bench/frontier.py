@@ -22,7 +22,6 @@ class Point:
     build: dict[str, Any] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     latency_ms: tuple[float, float, float] | None = None
-    best_qps: float = 0.0
 
 
 def pareto(points: Iterable[Point]) -> list[Point]:

@@ -23,6 +23,10 @@ _BUILD_SHARE = 0.6
 """Share of a time budget after which only the first build of a competitor is started."""
 
 
+_OVERRUN = 0.5
+"""Cores beyond its limit that a library may use before it is mentioned."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How much to measure.
@@ -193,6 +197,7 @@ def _time_rounds(
     if plan.threads > 1:
         modes.insert(1, ("batch", plan.threads))
     order = sorted(settings, key=lambda setting: setting.recall)
+    greedy: set[str] = set()
     reporter.stage("timing", len(order) * len(modes) * plan.repeats)
     for repeat, setting, (mode, threads) in itertools.product(range(plan.repeats), order, modes):
         late = plan.budget_s is not None and time.monotonic() - start > plan.budget_s
@@ -200,9 +205,13 @@ def _time_rounds(
             reporter.note(f"stopped in round {repeat + 1} of {plan.repeats}: the time budget is spent")
             return
         timing = _time(dataset, setting, mode, threads, plan)
+        name = setting.built.competitor.name
+        if timing.cores > threads + _OVERRUN and name not in greedy:
+            greedy.add(name)
+            reporter.note(f"{name} used {timing.cores:.1f} cores although limited to {threads}")
         writer.write(
             "search",
-            competitor=setting.built.competitor.name,
+            competitor=name,
             ours=setting.built.competitor.ours,
             build=dict(setting.built.params),
             search=dict(setting.params),
@@ -215,7 +224,7 @@ def _time_rounds(
             load=load_average(),
             **asdict(timing),
         )
-        reporter.step(f"{setting.built.competitor.name} {_text(setting.params)}")
+        reporter.step(f"{name} {_text(setting.params)}")
 
 
 def _time(dataset: Dataset, setting: Setting, mode: str, threads: int, plan: Plan) -> Timing:

@@ -19,8 +19,8 @@ from nearfield.bench.report.table import mode_text
 _TITLE = "Nearfield benchmark"
 _ONE_THREAD: Mode = ("batch", 1)
 _HEADLINE_RECALL = 0.95
-_BUSY = 1.5
-"""Median load per core above which the page warns that the machine was busy."""
+_BUSY = 0.9
+"""Share of a core below which the page warns that other processes disturbed the timings."""
 
 
 def render_page(summaries: Sequence[DatasetSummary]) -> str:
@@ -119,11 +119,10 @@ def _notices(summary: DatasetSummary) -> str:
             "These vectors are generated, not real. They show that the tool works; "
             "an index may do better or worse on real data."
         )
-    cores = summary.machine["cores"]
-    if summary.load > _BUSY * cores:
+    if summary.cpu_share is not None and summary.cpu_share < _BUSY:
         notices.append(
-            f"The machine was busy (median load {summary.load:.1f} on {cores} cores): "
-            "speeds are indicative only."
+            f"The machine was busy: one thread got {summary.cpu_share:.0%} of a core (median). "
+            "Speeds are indicative only."
         )
     return "".join(f'<p class="notice">{html.escape(notice)}</p>' for notice in notices)
 

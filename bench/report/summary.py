@@ -42,6 +42,8 @@ class DatasetSummary:
     Args:
         curves: per mode and competitor, all measured settings (medians over the repeats).
         ours: names of our competitors.
+        cpu_share: CPU seconds per wall second of one-thread timings (median); below 1 where other processes
+            took the cores. None without such timings.
     """
 
     dataset: dict[str, Any]
@@ -50,7 +52,7 @@ class DatasetSummary:
     time: str
     k: int = 10
     repeats: int = 1
-    load: float = 0.0
+    cpu_share: float | None = None
     builds: list[Build] = field(default_factory=list)
     curves: dict[Mode, dict[str, list[Point]]] = field(default_factory=dict)
     ours: set[str] = field(default_factory=set)
@@ -128,7 +130,10 @@ def _summarise_dataset(records: Sequence[Record]) -> DatasetSummary:
                 repeated[("filter", f"{record['family']} {record['via']}")].append(record)
         if record.get("ours"):
             summary.ours.add(record["competitor"])
-    summary.load = statistics.median(record["load"] for record in records if "load" in record)
+    if shares := [
+        record["cores"] for record in records if record["type"] == "search" and record["threads"] == 1
+    ]:
+        summary.cpu_share = statistics.median(shares)
     for (kind, _), repeats in repeated.items():
         (summary.http if kind == "http" else summary.filters).append(_median_record(repeats))
     for mode, settings in searches.items():
@@ -152,7 +157,7 @@ def _build(record: Mapping[str, Any]) -> Build:
 
 
 def _point(repeats: Sequence[Record]) -> Point:
-    """One setting: medians over its repeats, and the best speed beside them."""
+    """One setting: medians over its repeats."""
     first = repeats[0]
     latencies = [record["latency_ms"] for record in repeats if record["latency_ms"]]
     return Point(
@@ -161,7 +166,6 @@ def _point(repeats: Sequence[Record]) -> Point:
         build=first["build"],
         search=first["search"],
         latency_ms=_median_latencies(latencies) if latencies else None,
-        best_qps=max(record["qps"] for record in repeats),
     )
 
 
