@@ -191,5 +191,6 @@ class CollectionStore:
 
     def live_matches(self, condition: Filter, pinned: SegmentSet) -> NDArray[np.int64]:
         """Ascending rows that satisfy a filter and live in a set; for use inside `read_consistently`."""
-        rows = self.field_indexes.evaluate(condition, PinnedContext(self.store, pinned))
+        context = PinnedContext(self.store, pinned, self.schema.vectors)
+        rows = self.field_indexes.evaluate(condition, context)
         return rows[pinned.are_live(rows)]
