@@ -158,7 +158,7 @@ def _inverse_norms_unless_unit(rows: Rows) -> NDArray[np.float32] | None:
     scale = np.empty(len(rows), dtype=np.float32)
     for start in range(0, len(rows), BLOCK_ROWS):
         scale[start : start + BLOCK_ROWS] = inverse_norms(rows[start : start + BLOCK_ROWS])
-    off_unit = np.abs(scale * scale - 1.0)[scale > 0]
+    off_unit = np.abs(scale.astype(np.float64) ** 2 - 1.0)[scale > 0]
     return None if len(off_unit) == 0 or off_unit.max() <= _UNIT_TOLERANCE[str(rows.dtype)] else scale
 
 

@@ -22,6 +22,7 @@ _INDEX_FOLDER: Final = "index"
 _KIND: Final = "library"
 _FORMAT_VERSION: Final = 1
 _CHECK_ROWS: Final = 16_384
+_SEED_MAX: Final = 2**31 - 1
 
 
 class Index:
@@ -144,7 +145,7 @@ def build_index(
         registry: where kinds are looked up; None for those of the installed packages.
 
     Raises:
-        InvalidRequest: unusable vectors, an unknown metric, kind or parameter.
+        InvalidRequest: unusable vectors, an unknown metric, kind or parameter, a seed out of range.
         Cancelled: `cancel` was set.
     """
     rows = _check_rows(vectors, "vectors")
@@ -152,6 +153,8 @@ def build_index(
         raise InvalidRequest(f"metric must be one of {', '.join(METRICS)}, got {metric!r:.80}", "metric")
     if threads < 1:
         raise InvalidRequest(f"threads must be at least 1, got {threads}", "threads")
+    if not 0 <= seed <= _SEED_MAX:
+        raise InvalidRequest(f"seed must be from 0 to {_SEED_MAX}, got {seed}", "seed")
     training = None
     if training_queries is not None:
         training = _check_queries(training_queries, rows.shape[1], "training_queries")

@@ -86,11 +86,7 @@ def _large_groups(rows: Rows) -> list[NDArray[np.int64]]:
     hashes = _hashes(rows)
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
-    starts = (
-        np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-        if len(rows)
-        else np.zeros(0, dtype=int)
-    )
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(rows)])
     sizes = np.diff(np.append(starts, len(rows)))
     groups = []
     for start, size in zip(starts[sizes > COPIES_MAX], sizes[sizes > COPIES_MAX], strict=True):
@@ -111,9 +107,7 @@ def _hashes(rows: Rows) -> NDArray[np.uint64]:
     """A 64-bit hash of each row's bytes; equal hashes are checked afterwards, so it only has to be quick."""
     row_bytes = rows.shape[1] * rows.itemsize
     words_per_row = -(-row_bytes // 8)
-    factors = np.random.default_rng(0).integers(1, 2**63, size=words_per_row, dtype=np.uint64) * np.uint64(
-        2
-    ) + np.uint64(1)
+    factors = np.random.default_rng(0).integers(2**64, size=words_per_row, dtype=np.uint64) | np.uint64(1)
     hashes = np.empty(len(rows), dtype=np.uint64)
     for start in range(0, len(rows), BLOCK_ROWS):
         block = rows[start : start + BLOCK_ROWS]

@@ -29,11 +29,9 @@ PARAMS: Final = (
     BoolParam("deterministic", False),
 )
 
-# One candidate of the search list costs as much as scanning this many rows (measured at 384 and 784
-# dimensions, one thread).
+# One candidate of the search list costs as much as scanning this many rows (384 and 784 dimensions).
 _SCAN_ROWS_PER_CANDIDATE: Final = 25
-# What hnswlib keeps per element beside vector, links and label: link pointer, level, lock, label table,
-# visited marks.
+# Beside vector, links and label hnswlib keeps: link pointer, level, lock, label table, visited marks.
 _OVERHEAD_BYTES_PER_ROW: Final = 8 + 4 + 40 + 44 + 2
 _LABEL_LOCKS_BYTES: Final = 65_536 * 40
 
@@ -41,9 +39,9 @@ _LABEL_LOCKS_BYTES: Final = 65_536 * 40
 class HnswIndex:
     """A built graph.
 
-    hnswlib's `ef` is a field of the graph that concurrent searches would share, and it searches with max(ef,
-    k); so `ef` stays 1 and the wanted list length goes in as k: nothing is written during a search. Answers
-    carry exact distances to the rows.
+    hnswlib's `ef` is a field of the graph that concurrent searches would share, and it searches with the
+    larger of `ef` and k. So `ef` stays 1 and the wanted list length goes in as k: a search writes nothing.
+    Answers carry exact distances to the rows.
     """
 
     kind = KIND

@@ -59,7 +59,8 @@ class IvfIndex:
         """See VectorIndex.search; knobs: `nprobe`, `threads`.
 
         A filter makes a query probe lists, nearest first, until it has met as many allowed rows as `nprobe`
-        lists hold on average; where a scan of the allowed rows costs less, they are scanned.
+        lists hold on average; where that takes unusually many lists, or a scan of the allowed rows costs
+        less, these are scanned.
         """
         threads = knob(params, "threads") or 1
         allowed = self.count if allow is None else bitmap.count(allow)
@@ -125,9 +126,8 @@ class IvfIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Each query's nearest lists, -1 after the last it needs, and their distances, both [nq, width].
 
-        A query that would need half as many again as a filter without regard to distance leaves it no list:
-            what it looks for lies
-        far away, where the nearest lists say little.
+        A query that needs one and a half times the lists that an unrelated filter would make it probe gets
+        none: what it looks for lies far away, where the nearest lists say little.
         """
         nlist = self._lists.nlist
         per_list = np.bincount(self._list_of_row[bitmap.positions(allow, self.count)], minlength=nlist)

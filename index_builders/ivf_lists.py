@@ -1,5 +1,6 @@
 """Making faiss inverted lists: clustering a sample, assigning rows, and filling the lists without slack."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,15 +22,13 @@ _CODE_MIN: Final = 2.0**-4
 
 @dataclass(frozen=True)
 class Coder:
-    """Moves rows to where half precision resolves them: subtracts the mean, scales by a power of two if need
-    be.
+    """Moves rows to where half precision resolves them: subtracts the mean, scales by a power of two.
 
-    Neither changes who is nearest: l2 does not see a shift, and for ip every row's score moves by the same
-        <query, centre>.
+    Neither changes who is nearest: l2 does not see a shift, and for ip it adds the same to every row's score.
 
     Args:
         centre: float32 [d].
-        scale: power of two.
+        scale: power of two; 1 unless the rows are very large or very small.
         metric: as of the index.
     """
 
@@ -46,10 +45,8 @@ class Coder:
         centre = (total / max(base.count, 1)).astype(np.float32)
         for start in range(0, base.count, BLOCK_ROWS):
             largest = max(largest, float(np.abs(base.block(slice(start, start + BLOCK_ROWS)) - centre).max()))
-        scale = (
-            1.0 if largest == 0 or _CODE_MIN <= largest <= _CODE_MAX else 2.0 ** -np.ceil(np.log2(largest))
-        )
-        return cls(centre, float(scale), base.metric)
+        fits = largest == 0 or _CODE_MIN <= largest <= _CODE_MAX
+        return cls(centre, 1.0 if fits else 2.0 ** -math.ceil(math.log2(largest)), base.metric)
 
     def rows(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Centred and scaled rows, in place."""
@@ -81,7 +78,7 @@ def cluster(base: BaseRows, coder: Coder, nlist: int, context: BuildContext) -> 
     for finished in range(_ROUNDS):
         report(context, _CLUSTERING_SHARE * finished / _ROUNDS)
         kmeans = faiss.Kmeans(
-            base.dimensions, nlist, niter=1, seed=context.seed & 0x7FFFFFFF,
+            base.dimensions, nlist, niter=1, seed=context.seed,
             min_points_per_centroid=1, max_points_per_centroid=_POINTS_PER_CENTRE,
         )  # fmt: skip
         kmeans.train(sample, init_centroids=centres)
