@@ -36,7 +36,8 @@ class Plan:
         threads: threads of builds and of the threaded batches.
         repeats: interleaved rounds; reports use the median of them.
         slice_s: wall seconds of one timing.
-        recall_s: wall seconds a setting's recall measurement may take; slower settings use fewer queries.
+        recall_queries: queries that recall is measured on, the same first ones for every setting.
+        recall_s: wall seconds a recall measurement may take; slower settings (scans) use fewer queries.
         budget_s: wall seconds the sweep of one data set aims at, or None; the first round is always finished.
     """
 
@@ -44,7 +45,8 @@ class Plan:
     threads: int = 2
     repeats: int = 3
     slice_s: float = 0.4
-    recall_s: float = 4.0
+    recall_queries: int = 4_000
+    recall_s: float = 20.0
     budget_s: float | None = None
     quick: bool = False
 
@@ -177,7 +179,7 @@ def _recall(dataset: Dataset, built: Built, params: Params, plan: Plan) -> Setti
     adapter = built.adapter
     adapter.set_query_arguments(params, plan.threads)
     rate = pilot_rate(adapter, dataset.queries, plan.k)
-    count = batch_size(rate, plan.recall_s, len(dataset.queries))
+    count = batch_size(rate, plan.recall_s, min(plan.recall_queries, len(dataset.queries)))
     found = np.asarray(adapter.batch_query(dataset.queries[:count], plan.k)).astype(np.int64)
     scores = None if dataset.truth_scores is None else dataset.truth_scores[:count]
     recall = recall_at_k(found, dataset.truth_ids[:count], scores, plan.k)

@@ -66,7 +66,8 @@ class Request:
             threads=self.threads or available_cores(),
             repeats=self.repeat or (1 if self.quick else 3),
             slice_s=0.1 if self.quick else 0.4,
-            recall_s=0.5 if self.quick else 4.0,
+            recall_queries=1_000 if self.quick else 4_000,
+            recall_s=3.0 if self.quick else 20.0,
             budget_s=self.budget_s,
             quick=self.quick,
         )
