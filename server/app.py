@@ -83,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(RequestValidationError, _parameter_error)
     app.gateway = Gateway(app.serve_route, service)
-    openapi.install(app)
+    openapi.install(app, [module.router for module in _ROUTERS])
     return app
 
 

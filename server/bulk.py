@@ -14,7 +14,7 @@ offsets counted from the start of the body. Kinds of sections:
     vector     one per vector name ("" is the unnamed one): a .npy file, float32, float16 or uint8 [m, d]
     positions  for a vector that not all points have: a .npy file, int64 [m], ascending positions of those
                that do
-    payloads   at most one: n lines, each a JSON object or empty
+    payloads   at most one: n lines, each a JSON object or nothing; every line ends with a newline
 """
 
 import io
@@ -91,7 +91,7 @@ def encode(
             parts.append((Section("positions", 0, 0, name), _npy(points)))
     if payloads is not None:
         lines = [p if isinstance(p, bytes) else orjson.dumps(p) if p else b"" for p in payloads]
-        parts.append((Section("payloads", 0, 0), [b"\n".join(lines)]))
+        parts.append((Section("payloads", 0, 0), [b"".join(line + b"\n" for line in lines)]))
     for section, buffers in parts:
         section.bytes = sum(len(buffer) for buffer in buffers)
     return _joined(Header(len(ids), [section for section, _ in parts]), [buffers for _, buffers in parts])
@@ -161,18 +161,16 @@ def decode_bulk(body: RequestBody, schema: CollectionSchema) -> PointBatch:
             raise InvalidRequest(f"section {section.kind} `{section.name}` is given twice")
         content = memoryview(body)[section.offset : section.offset + section.bytes]
         by_kind[section.kind, section.name] = content
-    ids = by_kind.get(("ids", UNNAMED))
-    if ids is None:
+    if ("ids", UNNAMED) not in by_kind:
         raise InvalidRequest("expected a section `ids`, got none")
+    ids = _read_ids(by_kind["ids", UNNAMED], count)
     vectors = {
         name: _read_column(content, by_kind.get(("positions", name)), count, schema, name)
         for (kind, name), content in by_kind.items()
         if kind == "vector"
     }
     lines = by_kind.get(("payloads", UNNAMED))
-    return PointBatch(
-        _read_ids(ids, count), vectors, None if lines is None else read_payloads(bytes(lines), count)
-    )
+    return PointBatch(ids, vectors, None if lines is None else read_payloads(bytes(lines), count))
 
 
 def _read_header(body: RequestBody) -> Header:

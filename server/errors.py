@@ -59,7 +59,7 @@ def status_of(error: Exception) -> tuple[int, str, dict[str, str]]:
 
 def log_failure(error: Exception, status: int, method: str, path: str) -> None:
     """Log an error that is the server's fault; with its traceback where nobody raised it on purpose."""
-    if status >= 500:
+    if status >= 500 and not isinstance(error, engine.Unavailable):
         unexpected = None if isinstance(error, engine.NearfieldError) else error
         _log.error("%s %s: %d %s", method, path, status, error, exc_info=unexpected)
 

@@ -83,6 +83,7 @@ class Gateway:
         self._settings = service.settings
         self._budget = BodyBudget(service.settings.waiting_body_bytes_max)
         self._in_progress = 0
+        service.metrics.in_progress.set_function(lambda: self._in_progress)
         key = service.settings.api_key
         self._key = None if key is None else key.encode()
 

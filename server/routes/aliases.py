@@ -6,7 +6,7 @@ from msgspec import UNSET
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.storage.catalog import AliasAction, CreateAlias, DeleteAlias, RenameAlias
 from nearfield.server.exchange import decoded, reply, service_of
-from nearfield.server.openapi import operation
+from nearfield.server.openapi import documented
 from nearfield.server.routes.collections import AdminTimeout
 from nearfield.server.routes.parameters import CollectionName
 from nearfield.server.schemas import collections as schemas
@@ -14,14 +14,12 @@ from nearfield.server.schemas import collections as schemas
 router = APIRouter(tags=["aliases"])
 
 
-@router.post(
-    "/collections/aliases",
-    **operation(
-        bool,
-        body=schemas.ChangeAliases,
-        errors=(404, 409, 507),
-        example={"actions": [{"create_alias": {"collection_name": "articles-2", "alias_name": "articles"}}]},
-    ),
+@router.post("/collections/aliases")
+@documented(
+    bool,
+    body=schemas.ChangeAliases,
+    errors=(404, 409, 507),
+    example={"actions": [{"create_alias": {"collection_name": "articles-2", "alias_name": "articles"}}]},
 )
 async def update_aliases(request: Request, timeout: AdminTimeout = None) -> Response:
     """Create, delete and rename aliases: all of the actions in order, or none."""
@@ -50,14 +48,16 @@ def _action(action: schemas.AliasAction, path: str) -> AliasAction:
             return RenameAlias(part.old_alias_name, part.new_alias_name)
 
 
-@router.get("/aliases", **operation(schemas.AliasList))
+@router.get("/aliases")
+@documented(schemas.AliasList)
 async def list_aliases(request: Request) -> Response:
     """All aliases."""
     database = await service_of(request).database()
     return reply(request, _listed(database.aliases()))
 
 
-@router.get("/collections/{collection}/aliases", **operation(schemas.AliasList, errors=(404,)))
+@router.get("/collections/{collection}/aliases")
+@documented(schemas.AliasList, errors=(404,))
 async def list_collection_aliases(request: Request, collection: CollectionName) -> Response:
     """Aliases of one collection."""
     service = service_of(request)

@@ -9,7 +9,7 @@ from nearfield.engine.schema import CollectionSchema
 from nearfield.server import bulk, bulk_arrow
 from nearfield.server.errors import UnsupportedMedia
 from nearfield.server.exchange import body_of
-from nearfield.server.openapi import operation
+from nearfield.server.openapi import documented
 from nearfield.server.routes.parameters import CollectionName, Write
 from nearfield.server.routes.writes import apply
 from nearfield.server.schemas.points import UpdateResult
@@ -18,7 +18,7 @@ router = APIRouter(tags=["bulk"])
 
 _DECODERS: Final = {bulk.CONTENT_TYPE: bulk.decode_bulk, bulk_arrow.CONTENT_TYPE: bulk_arrow.decode_arrow}
 _BINARY: Final = {"type": "string", "format": "binary"}
-_DOCUMENTATION: Final = operation(
+_documented: Final = documented(
     UpdateResult,
     errors=(404, 415, 507),
     media={
@@ -28,8 +28,9 @@ _DOCUMENTATION: Final = operation(
 )
 
 
-@router.put("/v1/collections/{collection}/bulk", **_DOCUMENTATION)
-@router.post("/v1/collections/{collection}/bulk", **_DOCUMENTATION)
+@router.put("/v1/collections/{collection}/bulk")
+@router.post("/v1/collections/{collection}/bulk")
+@_documented
 async def bulk_upsert(request: Request, collection: CollectionName, options: Write) -> Response:
     """Write up to 100,000 points from one binary body; like an upsert, all of them or none."""
     given = request.headers.get("content-type", bulk.CONTENT_TYPE).partition(";")[0].strip().lower()

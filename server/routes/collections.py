@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from nearfield.engine.errors import NotFound
 from nearfield.server.codec.collections import collection_json, create_schema, schema_change
 from nearfield.server.exchange import decoded, reply, service_of
-from nearfield.server.openapi import operation
+from nearfield.server.openapi import documented
 from nearfield.server.routes.parameters import CollectionName
 from nearfield.server.schemas import collections as schemas
 
@@ -16,14 +16,16 @@ router = APIRouter(tags=["collections"])
 AdminTimeout = Annotated[int | None, Query(ge=1, description="Accepted and ignored: there is one node.")]
 
 
-@router.get("/collections", **operation(schemas.CollectionList))
+@router.get("/collections")
+@documented(schemas.CollectionList)
 async def list_collections(request: Request) -> Response:
     """Names of all collections."""
     database = await service_of(request).database()
     return reply(request, {"collections": [{"name": name} for name in database.collections()]})
 
 
-@router.get("/collections/{collection}", **operation(schemas.CollectionState, errors=(404,)))
+@router.get("/collections/{collection}")
+@documented(schemas.CollectionState, errors=(404,))
 async def get_collection(request: Request, collection: CollectionName) -> Response:
     """State, counts and configuration of a collection."""
     service = service_of(request)
@@ -32,7 +34,8 @@ async def get_collection(request: Request, collection: CollectionName) -> Respon
     return reply(request, collection_json(found.schema, info))
 
 
-@router.get("/collections/{collection}/exists", **operation(schemas.Existence))
+@router.get("/collections/{collection}/exists")
+@documented(schemas.Existence)
 async def collection_exists(request: Request, collection: CollectionName) -> Response:
     """Whether there is a collection (or an alias) of this name."""
     try:
@@ -42,14 +45,12 @@ async def collection_exists(request: Request, collection: CollectionName) -> Res
     return reply(request, {"exists": True})
 
 
-@router.put(
-    "/collections/{collection}",
-    **operation(
-        bool,
-        body=schemas.CreateCollection,
-        errors=(409, 507),
-        example={"vectors": {"size": 4, "distance": "Cosine"}},
-    ),
+@router.put("/collections/{collection}")
+@documented(
+    bool,
+    body=schemas.CreateCollection,
+    errors=(409, 507),
+    example={"vectors": {"size": 4, "distance": "Cosine"}},
 )
 async def create_collection(
     request: Request, collection: CollectionName, timeout: AdminTimeout = None
@@ -62,11 +63,9 @@ async def create_collection(
     return reply(request, True)
 
 
-@router.patch(
-    "/collections/{collection}",
-    **operation(
-        bool, body=schemas.UpdateCollection, errors=(404, 507), example={"metadata": {"owner": "search team"}}
-    ),
+@router.patch("/collections/{collection}")
+@documented(
+    bool, body=schemas.UpdateCollection, errors=(404, 507), example={"metadata": {"owner": "search team"}}
 )
 async def update_collection(
     request: Request, collection: CollectionName, timeout: AdminTimeout = None
@@ -85,7 +84,8 @@ async def update_collection(
     return reply(request, True)
 
 
-@router.delete("/collections/{collection}", **operation(bool))
+@router.delete("/collections/{collection}")
+@documented(bool)
 async def delete_collection(
     request: Request, collection: CollectionName, timeout: AdminTimeout = None
 ) -> Response:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from nearfield.server import metrics
 from nearfield.server.errors import NotReady
 from nearfield.server.exchange import reply, service_of
-from nearfield.server.openapi import operation
+from nearfield.server.openapi import documented
 
 WIRE_VERSION: Final = "1.20.0"
 """The version of the wire format that is served; clients compare it with their own."""
@@ -58,7 +58,8 @@ async def prometheus_metrics(request: Request) -> Response:
     return Response(await service.in_thread(service.metrics.text), media_type=metrics.CONTENT_TYPE)
 
 
-@router.get("/telemetry", **operation(dict[str, Any]))
+@router.get("/telemetry")
+@documented(dict[str, Any])
 async def telemetry(request: Request) -> Response:
     """Versions and the number of collections."""
     database = await service_of(request).database()

@@ -12,7 +12,7 @@ from nearfield.engine.operation import (
 )
 from nearfield.server.codec import points as codec
 from nearfield.server.exchange import decoded, reply, service_of
-from nearfield.server.openapi import operation
+from nearfield.server.openapi import documented
 from nearfield.server.routes.parameters import CollectionName, Write
 from nearfield.server.routes.writes import apply, update_result
 from nearfield.server.schemas import points as schemas
@@ -21,14 +21,12 @@ from nearfield.server.service import committed
 router = APIRouter(prefix="/collections/{collection}/points", tags=["points"])
 
 
-@router.put(
-    "/vectors",
-    **operation(
-        schemas.UpdateResult,
-        body=schemas.UpdateVectors,
-        errors=(404, 507),
-        example={"points": [{"id": 1, "vector": [0.1, 0.2, 0.3, 0.4]}]},
-    ),
+@router.put("/vectors")
+@documented(
+    schemas.UpdateResult,
+    body=schemas.UpdateVectors,
+    errors=(404, 507),
+    example={"points": [{"id": 1, "vector": [0.1, 0.2, 0.3, 0.4]}]},
 )
 async def update_vectors(request: Request, collection: CollectionName, options: Write) -> Response:
     """Replace vectors of existing points; other vectors and the payload stay."""
@@ -40,14 +38,12 @@ async def update_vectors(request: Request, collection: CollectionName, options: 
     )
 
 
-@router.post(
-    "/vectors/delete",
-    **operation(
-        schemas.UpdateResult,
-        body=schemas.DeleteVectors,
-        errors=(404, 507),
-        example={"points": [1], "vector": [""]},
-    ),
+@router.post("/vectors/delete")
+@documented(
+    schemas.UpdateResult,
+    body=schemas.DeleteVectors,
+    errors=(404, 507),
+    example={"points": [1], "vector": [""]},
 )
 async def delete_vectors(request: Request, collection: CollectionName, options: Write) -> Response:
     """Remove named vectors of points."""
@@ -57,7 +53,7 @@ async def delete_vectors(request: Request, collection: CollectionName, options: 
     )
 
 
-_SET = operation(
+_SET = documented(
     schemas.UpdateResult,
     body=schemas.SetPayload,
     errors=(404, 507),
@@ -65,7 +61,8 @@ _SET = operation(
 )
 
 
-@router.post("/payload", **_SET)
+@router.post("/payload")
+@_SET
 async def set_payload(request: Request, collection: CollectionName, options: Write) -> Response:
     """Merge keys into the payload of points."""
     body = decoded(schemas.SetPayload, request)
@@ -74,7 +71,8 @@ async def set_payload(request: Request, collection: CollectionName, options: Wri
     )
 
 
-@router.put("/payload", **_SET)
+@router.put("/payload")
+@_SET
 async def overwrite_payload(request: Request, collection: CollectionName, options: Write) -> Response:
     """Replace the payload of points."""
     body = decoded(schemas.SetPayload, request)
@@ -83,14 +81,12 @@ async def overwrite_payload(request: Request, collection: CollectionName, option
     )
 
 
-@router.post(
-    "/payload/delete",
-    **operation(
-        schemas.UpdateResult,
-        body=schemas.DeletePayload,
-        errors=(404, 507),
-        example={"keys": ["city"], "points": [1]},
-    ),
+@router.post("/payload/delete")
+@documented(
+    schemas.UpdateResult,
+    body=schemas.DeletePayload,
+    errors=(404, 507),
+    example={"keys": ["city"], "points": [1]},
 )
 async def delete_payload(request: Request, collection: CollectionName, options: Write) -> Response:
     """Remove payload keys of points."""
@@ -98,24 +94,20 @@ async def delete_payload(request: Request, collection: CollectionName, options: 
     return await apply(request, collection, options, lambda _: DeletePayload(codec.selector(body), body.keys))
 
 
-@router.post(
-    "/payload/clear",
-    **operation(schemas.UpdateResult, body=schemas.Selector, errors=(404, 507), example={"points": [1]}),
-)
+@router.post("/payload/clear")
+@documented(schemas.UpdateResult, body=schemas.Selector, errors=(404, 507), example={"points": [1]})
 async def clear_payload(request: Request, collection: CollectionName, options: Write) -> Response:
     """Remove the whole payload of points."""
     body = decoded(schemas.Selector, request)
     return await apply(request, collection, options, lambda _: ClearPayload(codec.selector(body)))
 
 
-@router.post(
-    "/batch",
-    **operation(
-        list[schemas.UpdateResult],
-        body=schemas.UpdateBatch,
-        errors=(404, 507),
-        example={"operations": [{"delete": {"points": [1]}}, {"clear_payload": {"points": [2]}}]},
-    ),
+@router.post("/batch")
+@documented(
+    list[schemas.UpdateResult],
+    body=schemas.UpdateBatch,
+    errors=(404, 507),
+    example={"operations": [{"delete": {"points": [1]}}, {"clear_payload": {"points": [2]}}]},
 )
 async def batch_update(request: Request, collection: CollectionName, options: Write) -> Response:
     """Several operations in order and in one transaction: all are done, or none."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from nearfield.server.codec.collections import field_params
 from nearfield.server.exchange import decoded
-from nearfield.server.openapi import operation
+from nearfield.server.openapi import documented
 from nearfield.server.routes.parameters import CollectionName, Write
 from nearfield.server.routes.writes import administer
 from nearfield.server.schemas import collections as schemas
@@ -15,14 +15,12 @@ from nearfield.server.schemas.points import UpdateResult
 router = APIRouter(prefix="/collections/{collection}/index", tags=["payload indexes"])
 
 
-@router.put(
-    "",
-    **operation(
-        UpdateResult,
-        body=schemas.FieldIndex,
-        errors=(404, 507),
-        example={"field_name": "city", "field_schema": "keyword"},
-    ),
+@router.put("")
+@documented(
+    UpdateResult,
+    body=schemas.FieldIndex,
+    errors=(404, 507),
+    example={"field_name": "city", "field_schema": "keyword"},
 )
 async def create_payload_index(request: Request, collection: CollectionName, options: Write) -> Response:
     """Declare the type of a payload key. Filters are exact and fast with or without it."""
@@ -33,7 +31,8 @@ async def create_payload_index(request: Request, collection: CollectionName, opt
     )
 
 
-@router.delete("/{field_name:path}", **operation(UpdateResult, errors=(404, 507)))
+@router.delete("/{field_name:path}")
+@documented(UpdateResult, errors=(404, 507))
 async def delete_payload_index(
     request: Request,
     collection: CollectionName,

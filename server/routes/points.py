@@ -13,7 +13,7 @@ from nearfield.server.codec import points as codec
 from nearfield.server.codec.answers import record_json
 from nearfield.server.codec.query import filter_of, payload_selector, scroll_request
 from nearfield.server.exchange import decoded, reply, service_of
-from nearfield.server.openapi import operation
+from nearfield.server.openapi import documented
 from nearfield.server.routes.parameters import CollectionName, ReadTimeout, Write, within
 from nearfield.server.routes.writes import apply
 from nearfield.server.schemas import points as schemas
@@ -21,14 +21,12 @@ from nearfield.server.schemas import points as schemas
 router = APIRouter(prefix="/collections/{collection}/points", tags=["points"])
 
 
-@router.put(
-    "",
-    **operation(
-        schemas.UpdateResult,
-        body=schemas.UpsertPoints,
-        errors=(404, 507),
-        example={"points": [{"id": 1, "vector": [0.1, 0.2, 0.3, 0.4], "payload": {"city": "Berlin"}}]},
-    ),
+@router.put("")
+@documented(
+    schemas.UpdateResult,
+    body=schemas.UpsertPoints,
+    errors=(404, 507),
+    example={"points": [{"id": 1, "vector": [0.1, 0.2, 0.3, 0.4], "payload": {"city": "Berlin"}}]},
 )
 async def upsert_points(request: Request, collection: CollectionName, options: Write) -> Response:
     """Write points; one of the same id is replaced whole. A body applies whole or not at all."""
@@ -39,10 +37,8 @@ async def upsert_points(request: Request, collection: CollectionName, options: W
     return await apply(request, collection, options, make)
 
 
-@router.post(
-    "",
-    **operation(list[schemas.Record], body=schemas.GetPoints, errors=(404,), example={"ids": [1, 2]}),
-)
+@router.post("")
+@documented(list[schemas.Record], body=schemas.GetPoints, errors=(404,), example={"ids": [1, 2]})
 async def get_points(request: Request, collection: CollectionName, timeout: ReadTimeout) -> Response:
     """Points by id, in the order asked for; ids that are not there are left out."""
     body = decoded(schemas.GetPoints, request)
@@ -55,7 +51,8 @@ async def get_points(request: Request, collection: CollectionName, timeout: Read
     return reply(request, [record_json(record, selector.enabled) for record in records])
 
 
-@router.get("/{point_id}", **operation(schemas.Record, errors=(400, 404)))
+@router.get("/{point_id}")
+@documented(schemas.Record, errors=(400, 404))
 async def get_point(
     request: Request,
     collection: CollectionName,
@@ -77,24 +74,20 @@ def _path_id(text: str) -> PointId:
     return parse_id(int(text) if text.isascii() and text.isdigit() else text, "point_id")
 
 
-@router.post(
-    "/delete",
-    **operation(schemas.UpdateResult, body=schemas.Selector, errors=(404, 507), example={"points": [1, 2]}),
-)
+@router.post("/delete")
+@documented(schemas.UpdateResult, body=schemas.Selector, errors=(404, 507), example={"points": [1, 2]})
 async def delete_points(request: Request, collection: CollectionName, options: Write) -> Response:
     """Delete points by id or by filter; ids that are not there are ignored."""
     body = decoded(schemas.Selector, request)
     return await apply(request, collection, options, lambda _: DeletePoints(codec.selector(body)))
 
 
-@router.post(
-    "/scroll",
-    **operation(
-        schemas.ScrollResult,
-        body=schemas.ScrollPoints,
-        errors=(404,),
-        example={"limit": 10, "filter": {"must": [{"key": "city", "match": {"value": "Berlin"}}]}},
-    ),
+@router.post("/scroll")
+@documented(
+    schemas.ScrollResult,
+    body=schemas.ScrollPoints,
+    errors=(404,),
+    example={"limit": 10, "filter": {"must": [{"key": "city", "match": {"value": "Berlin"}}]}},
 )
 async def scroll_points(request: Request, collection: CollectionName, timeout: ReadTimeout) -> Response:
     """A page of points by ascending id, or ordered by a payload key."""
@@ -108,10 +101,8 @@ async def scroll_points(request: Request, collection: CollectionName, timeout: R
     return reply(request, {"points": shown, "next_page_offset": offset})
 
 
-@router.post(
-    "/count",
-    **operation(schemas.CountResult, body=schemas.CountPoints, errors=(404,), example={}),
-)
+@router.post("/count")
+@documented(schemas.CountResult, body=schemas.CountPoints, errors=(404,), example={})
 async def count_points(request: Request, collection: CollectionName, timeout: ReadTimeout) -> Response:
     """The exact number of points, all or those that pass a filter."""
     wanted = filter_of(decoded(schemas.CountPoints, request))

@@ -16,7 +16,7 @@ from nearfield.server.codec.answers import hits_json, listed_json, success
 from nearfield.server.codec.decode import RequestBody, decode
 from nearfield.server.codec.query import Listing, Lookup, Question, Sample, modern, question
 from nearfield.server.exchange import STARTED, body_of, decoded, reply, service_of
-from nearfield.server.openapi import operation
+from nearfield.server.openapi import documented
 from nearfield.server.routes.parameters import CollectionName, ReadTimeout, within
 from nearfield.server.schemas import query as schemas
 from nearfield.server.service import Service
@@ -126,14 +126,12 @@ async def _at(path: str, answer: Awaitable[T]) -> T:
         raise type(error)(error.message, f"{path}.{error.path}" if error.path else path) from None
 
 
-@router.post(
-    QUERY_PATH,
-    **operation(
-        schemas.QueryResult,
-        body=schemas.QueryPoints,
-        errors=(404,),
-        example={"query": _VECTOR_EXAMPLE, "limit": 3, "with_payload": True},
-    ),
+@router.post(QUERY_PATH)
+@documented(
+    schemas.QueryResult,
+    body=schemas.QueryPoints,
+    errors=(404,),
+    example={"query": _VECTOR_EXAMPLE, "limit": 3, "with_payload": True},
 )
 async def query_points(request: Request, collection: CollectionName, timeout: ReadTimeout) -> Response:
     """The points nearest to a vector or to a stored point, or points in an order."""
@@ -142,14 +140,12 @@ async def query_points(request: Request, collection: CollectionName, timeout: Re
     return Response(answer, media_type="application/json")
 
 
-@router.post(
-    "/collections/{collection}/points/query/batch",
-    **operation(
-        list[schemas.QueryResult],
-        body=schemas.QueryBatch,
-        errors=(404,),
-        example={"searches": [{"query": _VECTOR_EXAMPLE, "limit": 3}]},
-    ),
+@router.post("/collections/{collection}/points/query/batch")
+@documented(
+    list[schemas.QueryResult],
+    body=schemas.QueryBatch,
+    errors=(404,),
+    example={"searches": [{"query": _VECTOR_EXAMPLE, "limit": 3}]},
 )
 async def query_batch(request: Request, collection: CollectionName, timeout: ReadTimeout) -> Response:
     """Several questions at once."""
@@ -158,15 +154,12 @@ async def query_batch(request: Request, collection: CollectionName, timeout: Rea
     return reply(request, [{"points": points} for points in answers])
 
 
-@router.post(
-    "/collections/{collection}/points/search",
-    deprecated=True,
-    **operation(
-        list[schemas.ScoredPoint],
-        body=schemas.SearchPoints,
-        errors=(404,),
-        example={"vector": _VECTOR_EXAMPLE, "limit": 3},
-    ),
+@router.post("/collections/{collection}/points/search", deprecated=True)
+@documented(
+    list[schemas.ScoredPoint],
+    body=schemas.SearchPoints,
+    errors=(404,),
+    example={"vector": _VECTOR_EXAMPLE, "limit": 3},
 )
 async def search_points(request: Request, collection: CollectionName, timeout: ReadTimeout) -> Response:
     """The older form of a query by vector."""
@@ -178,15 +171,12 @@ async def search_points(request: Request, collection: CollectionName, timeout: R
     return reply(request, points)
 
 
-@router.post(
-    "/collections/{collection}/points/search/batch",
-    deprecated=True,
-    **operation(
-        list[list[schemas.ScoredPoint]],
-        body=schemas.SearchBatch,
-        errors=(404,),
-        example={"searches": [{"vector": _VECTOR_EXAMPLE, "limit": 3}]},
-    ),
+@router.post("/collections/{collection}/points/search/batch", deprecated=True)
+@documented(
+    list[list[schemas.ScoredPoint]],
+    body=schemas.SearchBatch,
+    errors=(404,),
+    example={"searches": [{"vector": _VECTOR_EXAMPLE, "limit": 3}]},
 )
 async def search_batch(request: Request, collection: CollectionName, timeout: ReadTimeout) -> Response:
     """Several searches of the older form."""

@@ -102,7 +102,11 @@ class CreateCollection(Body):
     strict_mode_config: Kept | None = None
     sparse_vectors: (
         Annotated[
-            dict[str, Any], Meta(description="Only `{}` is served; others are answered 400.", max_length=0)
+            dict[str, Any],
+            Meta(
+                description="Only `{}` is served; others are answered 400.",
+                extra_json_schema={"maxProperties": 0},
+            ),
         ]
         | None
     ) = None

@@ -47,7 +47,10 @@ def test_info_has_every_part(api: httpx.Client, ten: str) -> None:
     [
         {"size": 4, "distance": "Euclid"},
         {"": {"size": 4, "distance": "Cosine"}},
-        {"a": {"size": 2, "distance": "Dot", "datatype": "float16"}, "b": {"size": 3, "distance": "Manhattan"}},
+        {
+            "a": {"size": 2, "distance": "Dot", "datatype": "float16"},
+            "b": {"size": 3, "distance": "Manhattan"},
+        },
         {"size": 4, "distance": "Cosine", "on_disk": False, "hnsw_config": {"m": 8}},
         {},
     ],

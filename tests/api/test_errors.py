@@ -88,7 +88,9 @@ def test_wrong_bodies(
     assert count == 10, "nothing was applied"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"filter": NaN}', b"\xff\xfe", b"[1]", b"{}x", b'{"filter":{"a":'])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"filter": NaN}', b"\xff\xfe", b"[1]", b"{}x", b'{"filter":{"a":']
+)
 @pytest.mark.parametrize("route", [QUERY, ("POST", "/points/scroll"), ("POST", "/points/delete")])
 def test_broken_json(api: httpx.Client, kept: str, route: tuple[str, str], body: bytes) -> None:
     answer = api.request(route[0], f"/collections/{kept}{route[1]}", content=body)
@@ -111,7 +113,10 @@ def test_deep_json(api: httpx.Client, kept: str) -> None:
         ({"vectors": {"a": {"size": 0, "distance": "Dot"}}}, ["vectors.a.size"]),
         ({"vectors": {"size": 10**6, "distance": "Dot"}}, ["vectors.size"]),
         ({"vectors": {"size": 4, "distance": "Dot", "colour": 1}}, ["unknown field `colour`", "vectors"]),
-        ({"vectors": {"size": 4, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}}, ["multi-"]),
+        (
+            {"vectors": {"size": 4, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}},
+            ["multi-"],
+        ),
         ({"sparse_vectors": {"s": {}}}, ["sparse"]),
         ({"vektors": {}}, ["unknown field `vektors`"]),
         ({"quantization_config": {"magic": {}}}, ["scalar", "quantization_config"]),
@@ -134,7 +139,11 @@ def test_wrong_collection_names(api: httpx.Client, name: str) -> None:
 
 def test_wrong_parameters(api: httpx.Client, kept: str) -> None:
     path = f"/collections/{kept}/points/count"
-    for params, name in (({"timeout": "x"}, "timeout"), ({"timeout": 0}, "timeout"), ({"consistency": "?"}, "consis")):
+    for params, name in (
+        ({"timeout": "x"}, "timeout"),
+        ({"timeout": 0}, "timeout"),
+        ({"consistency": "?"}, "consis"),
+    ):
         answer = api.post(path, json={}, params=params)
         assert answer.status_code == 400 and name in answer.json()["status"]["error"]
     assert api.put(f"/collections/{kept}/points", json=_point(), params={"wait": "maybe"}).status_code == 400

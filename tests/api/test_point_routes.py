@@ -123,7 +123,10 @@ def test_scroll_in_an_order(api: httpx.Client, ten: str) -> None:
     path = f"/collections/{ten}/points/scroll"
     order = {"key": "n", "direction": "desc", "start_from": 6}
     page = api.post(path, json={"limit": 2, "order_by": order, "with_payload": False}).json()["result"]
-    assert page == {"points": [{"id": 6, "order_value": 6}, {"id": 5, "order_value": 5}], "next_page_offset": None}
+    assert page == {
+        "points": [{"id": 6, "order_value": 6}, {"id": 5, "order_value": 5}],
+        "next_page_offset": None,
+    }
     first = api.post(path, json={"limit": 1, "order_by": "n"}).json()["result"]["points"]
     assert first[0]["id"] == 0
     both = api.post(path, json={"offset": 1, "order_by": "n"})

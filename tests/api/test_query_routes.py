@@ -27,7 +27,9 @@ def _ids(points: Points) -> list[int]:
     return [point["id"] for point in points]
 
 
-@pytest.mark.parametrize("form", [[1, 0, 0, 0], {"nearest": [1, 0, 0, 0]}, {"nearest": [1, 0, 0, 0], "mmr": None}])
+@pytest.mark.parametrize(
+    "form", [[1, 0, 0, 0], {"nearest": [1, 0, 0, 0]}, {"nearest": [1, 0, 0, 0], "mmr": None}]
+)
 def test_by_vector(query: Callable[..., Points], form: Any) -> None:
     points = query(query=form, limit=2)
     assert points == [{"id": 9, "version": 1, "score": 9.0}, {"id": 8, "version": 1, "score": 8.0}]

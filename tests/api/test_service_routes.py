@@ -40,7 +40,8 @@ def test_metrics_count_requests_and_points(api: httpx.Client, ten: str) -> None:
 def _samples(api: httpx.Client) -> dict[str, float]:
     lines = api.get("/metrics").text.splitlines()
     return {
-        name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        name: float(value)
+        for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     }
 
 
