@@ -25,7 +25,8 @@ class EngineConfig:
         settle_pause_s: seconds without writes (or ten times that without a new segment) after which indexes
             are built.
         wal_checkpoint_bytes: size of the write-ahead log at which it is checkpointed.
-        background: run maintenance in a background thread; without, it runs only inside `wait_settled`.
+        background: run maintenance in a background thread; without, it runs only inside `wait_settled`,
+            and memory grows until then.
     """
 
     threads: int = os.cpu_count() or 1

@@ -40,8 +40,12 @@ class Database:
         self._catalog = Catalog(path / "catalog.db")
         self._worker = MaintenanceWorker(config)
         self._stores: dict[str, CollectionStore] = {}
-        self._remove_garbage()
-        self._collections = {name: self._open(name) for name in self._catalog.collections}
+        try:
+            self._remove_garbage()
+            self._collections = {name: self._open(name) for name in self._catalog.collections}
+        except BaseException:
+            self._close_files()
+            raise
 
     @classmethod
     def open(
@@ -82,11 +86,14 @@ class Database:
             if self._closed:
                 return
             self._closed = True
-            self._worker.close()
-            for store in self._stores.values():
-                store.close()
-            self._catalog.close()
+            self._close_files()
             self._lock.release()
+
+    def _close_files(self) -> None:
+        self._worker.close()
+        for store in self._stores.values():
+            store.close()
+        self._catalog.close()
 
     # ---- collections --------------------------------------------------------------------------------------
 

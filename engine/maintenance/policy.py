@@ -58,7 +58,15 @@ class Build:
     vector: str
 
 
-Job = Seal | Freeze | Open | Vacuum | Merge | Build
+@dataclass(frozen=True)
+class Drop:
+    """Remove an index that is wanted no more."""
+
+    segment: str
+    vector: str
+
+
+Job = Seal | Freeze | Open | Vacuum | Merge | Build | Drop
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class SegmentState:
         rows, live_rows: with and without its dead rows.
         unbuilt: vectors whose wanted index does not exist yet (or is another one).
         unopened: vectors whose index exists and is not open yet.
+        unwanted: vectors that have an index and are to have none.
         indexed: whether some vector has the index it wants.
     """
 
@@ -77,6 +86,7 @@ class SegmentState:
     live_rows: int
     unbuilt: tuple[str, ...] = ()
     unopened: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = ()
     indexed: bool = False
 
 
@@ -123,6 +133,9 @@ def urgent_job(state: CollectionState) -> Job | None:
 def rewrite_job(state: CollectionState, thresholds: Thresholds) -> Job | None:
     """What makes searches faster: may take minutes."""
     paused = state.paused and urgent_job(state) is None
+    for segment in state.sealed:
+        if segment.unwanted:
+            return Drop(segment.id, segment.unwanted[0])
     for segment in state.sealed:
         dead = segment.rows - segment.live_rows
         if dead and (not segment.live_rows or dead >= thresholds.deleted_share_vacuum * segment.rows):

@@ -42,6 +42,10 @@ def run_job(job: policy.Job, parts: CollectionStore, cancel: Cancel) -> None:
             _merge(parts, segments, cancel)
         case policy.Build(segment, vector):
             _build(parts, _sealed(parts, segment), vector, cancel)
+        case policy.Drop(segment, vector):
+            stored = parts.manifests[segment].indexes[vector]
+            _register_index(parts, segment, vector, None, None)
+            remove_tree(_sealed(parts, segment).directory / stored.directory)
 
 
 def _seal(parts: CollectionStore, first_row: int) -> None:

@@ -192,10 +192,11 @@ class MaintenanceWorker:
         else:
             care.trouble = error
             care.retry_at = time.monotonic() + _RETRY_S
-            # A full disk is waited out; anything else is given up after some attempts, until the next open.
+            # A full disk is waited out, damage stays; all else is tried a few times until the next open.
             if not isinstance(error, OutOfSpace | Cancelled):
                 care.failures[job] = care.failures.get(job, 0) + 1
         if isinstance(error, Corrupted):
+            care.failures[job] = _ATTEMPTS_MAX
             care.parts.damage = care.parts.damage or error
         if isinstance(job, Seal):
             care.parts.writer.hinder(error)
@@ -246,5 +247,6 @@ def _segment_state(parts: CollectionStore, segment: SealedSegment) -> SegmentSta
         live_rows=segment.live_count,
         unbuilt=tuple(name for name in wanted if name not in current),
         unopened=tuple(name for name in current if segment.index(name) is None),
+        unwanted=tuple(name for name in manifest.indexes if name not in wanted),
         indexed=bool(current),
     )

@@ -25,6 +25,7 @@ from nearfield.engine.storage.apply import Prepared, prepare
 from nearfield.engine.storage.effects import Effects
 from nearfield.engine.storage.filter_context import PinnedContext
 from nearfield.engine.storage.recovery import recover
+from nearfield.engine.storage.sqlite import translated
 from nearfield.engine.storage.store import PointStore
 from nearfield.engine.storage.transaction import Transaction
 from nearfield.engine.storage.writer import Writer
@@ -58,12 +59,18 @@ class CollectionStore:
         self._on_freeze = on_freeze
         self.damage: NearfieldError | None = None
         """The first damage of primary data that a read or a job met."""
-        self.store = PointStore(directory / "points.db")
+        path = directory / "points.db"
         try:
-            self._open()
-        except BaseException:
-            self.store.close()
-            raise
+            self.store = PointStore(path)
+            try:
+                with translated(path):
+                    self._open()
+            except BaseException:
+                self.store.close()
+                raise
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            # What the file says was never written to it.
+            raise Corrupted(f"{path} is damaged: {error!r}") from error
 
     def _open(self) -> None:
         schema = self.store.load_schema()
@@ -94,7 +101,7 @@ class CollectionStore:
             self.store,
             self._begin,
             self._publish,
-            lambda: len(self.publisher.frozen) >= self.config.frozen_segments_max,
+            lambda: self.config.background and len(self.publisher.frozen) >= self.config.frozen_segments_max,
             self.config.wal_checkpoint_bytes,
         )
 

@@ -118,15 +118,22 @@ def _load_growing(
     first, count, columns = counters.growing_first, 0, dict[str, StoredColumn]()
     for chunk_first, chunk_count, name, column in store.load_chunks(schema):
         if chunk_first != first:
-            growing.append(count, columns)
-            growing.append(chunk_first - first - count, {})
+            _append(growing, count, columns, until=chunk_first)
             first, columns = chunk_first, {}
         count = chunk_count
         columns[name] = column
-    growing.append(count, columns)
-    growing.append(counters.next_row - first - count, {})
+    _append(growing, count, columns, until=counters.next_row)
     dead = deleted[deleted >= counters.growing_first] - counters.growing_first
     return growing, bitmap.without(None, growing.count, dead) if len(dead) else None
+
+
+def _append(growing: GrowingSegment, count: int, columns: Mapping[str, StoredColumn], until: int) -> None:
+    """Add a batch, and rows without any vector up to the next one."""
+    growing.append(count, columns)
+    bare = until - growing.first_row - growing.count
+    if bare < 0:
+        raise Corrupted(f"the vectors of rows before {until} overlap")
+    growing.append(bare, {})
 
 
 def _remove_garbage(directory: Path, manifests: Mapping[str, Manifest]) -> None:

@@ -128,6 +128,8 @@ class _Verifier:
         """The segment's rows (None when they cannot be known) and what is wrong with it."""
         directory = self._directory / "segments" / id
         self._on_step(f"{self._name}: segment {id}")
+        if not directory.is_dir():
+            return None, [self._primary(f"{directory}: the segment is missing")]
         findings = []
         rows = None
         try:

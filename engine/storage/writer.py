@@ -131,8 +131,6 @@ class Writer:
     def _run(self) -> None:
         while group := self._take():
             self._write(group)
-            with self._wake:
-                self._busy = False
 
     def _take(self) -> list[_Waiting]:
         """The next group: one internal step, or client operations for one commit; empty at the end."""
@@ -173,6 +171,8 @@ class Writer:
         if blocked is None and not group[0].internal and self._backlogged():
             blocked = self._hindrance
         outcomes = self._transact(group) if blocked is None else [blocked] * len(group)
+        with self._wake:
+            self._busy = False
         for waiting, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 waiting.future.set_exception(outcome)

@@ -58,7 +58,9 @@ def batch(
 ) -> PointBatch:
     """Points of the unnamed vector; random ones unless given."""
     column = VectorColumn(vectors(len(ids), seed) if values is None else np.asarray(values, dtype=np.float32))
-    return PointBatch(ids, {"": column}, None if payloads is None else [encode(payload) for payload in payloads])
+    return PointBatch(
+        ids, {"": column}, None if payloads is None else [encode(payload) for payload in payloads]
+    )
 
 
 def by_ids(*ids: PointId) -> PointSelector:

@@ -22,8 +22,8 @@ from nearfield.engine import (
     Record,
     VectorColumn,
     VectorSpec,
+    limits,
 )
-from nearfield.engine import limits
 from nearfield.engine.errors import InvalidRequest, NotFound, Unavailable
 from nearfield.engine.filter.parse import parse_filter
 from nearfield.engine.operation import (
@@ -76,7 +76,9 @@ def vectors_of(collection: Collection, point: Any) -> dict[str, list[float]]:
     return {name: values.tolist() for name, values in record.vectors.items()}
 
 
-def test_points_come_back_in_the_order_asked_and_survive_reopening(database: Database, points: Collection) -> None:
+def test_points_come_back_in_the_order_asked_and_survive_reopening(
+    database: Database, points: Collection
+) -> None:
     ids = [5, *UUIDS, 0, limits.POINT_ID_MAX]
     values = vectors(len(ids))
     points.upsert(batch(ids, values, [{"n": number} for number in range(len(ids))]))
@@ -263,7 +265,10 @@ def test_changing_an_unknown_point_is_an_error(points: Collection, change: str) 
         (lambda: batch([1], np.zeros((1, 7))), "Vector dimension error: expected dim: 8, got 7"),
         (lambda: PointBatch([1], {"x": VectorColumn(vectors(1))}), "Not existing vector name error: x"),
         (lambda: batch([1, 2], np.full((2, 8), np.nan)), r"must be finite, got nan \(at vectors\[0\]\[0\]\)"),
-        (lambda: batch([1], [[0, 0, np.inf, 0, 0, 0, 0, 0]]), r"must be finite, got inf \(at vectors\[0\]\[2\]\)"),
+        (
+            lambda: batch([1], [[0, 0, np.inf, 0, 0, 0, 0, 0]]),
+            r"must be finite, got inf \(at vectors\[0\]\[2\]\)",
+        ),
         (lambda: batch([1, 2], vectors(3)), "expected 2 vectors, one per point, got 3"),
         (lambda: PointBatch([1], {"": VectorColumn(vectors(1), np.array([1]))}), "positions must ascend"),
         (lambda: PointBatch([1], payloads=[b"{]"]), "payload is not valid JSON"),

@@ -33,7 +33,7 @@ from tests.helpers.points import EAGER, batch, by_ids, schema, vectors
 
 COUNT = 400
 EVEN = parse_filter({"must": [{"key": "even", "match": {"value": True}}]})
-IDS: list[PointId] = [*range(0, 2 * COUNT, 2)][: COUNT - 3] + [UUID(int=5), UUID(int=2**127), UUID(int=3)]
+IDS: list[PointId] = [*range(0, 2 * (COUNT - 3), 2), UUID(int=5), UUID(int=2**127), UUID(int=3)]
 IN_ORDER = sorted(IDS, key=lambda point: (isinstance(point, UUID), point))
 VALUES = vectors(COUNT)
 
@@ -81,7 +81,7 @@ def ids_of(hits: Any) -> list[PointId]:
     return [hit.record.id for hit in hits]
 
 
-# ---- scroll and count -----------------------------------------------------------------------------------------
+# ---- scroll and count ---------------------------------------------------------------------------
 
 
 def test_scroll_walks_all_points_by_id(points: Collection) -> None:
@@ -98,7 +98,9 @@ def test_scroll_walks_all_points_by_id(points: Collection) -> None:
 
 
 @pytest.mark.parametrize("sorted_max", [0, 10**6])
-def test_filtered_scroll_walks_or_sorts(points: Collection, monkeypatch: pytest.MonkeyPatch, sorted_max: int) -> None:
+def test_filtered_scroll_walks_or_sorts(
+    points: Collection, monkeypatch: pytest.MonkeyPatch, sorted_max: int
+) -> None:
     monkeypatch.setattr(reader, "_SORTED_ROWS_MAX", sorted_max)
     wanted = [point for point in IN_ORDER if IDS.index(point) % 2 == 0]
     found, offset = [], None
@@ -143,7 +145,7 @@ def test_scroll_limits(points: Collection, limit: int) -> None:
         points.scroll(ScrollRequest(limit=limit))
 
 
-# ---- search ---------------------------------------------------------------------------------------------------
+# ---- search -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("datatype", Datatype)
@@ -190,7 +192,9 @@ def test_search_by_id_leaves_the_point_out(points: Collection) -> None:
 
 def test_search_returns_what_is_asked_for(points: Collection) -> None:
     requests = [
-        SearchRequest(VALUES[3], limit=1, with_payload=PayloadSelector(True, include=["at"]), with_vectors=True),
+        SearchRequest(
+            VALUES[3], limit=1, with_payload=PayloadSelector(True, include=["at"]), with_vectors=True
+        ),
         SearchRequest(VALUES[4], limit=1),
     ]
     [[first], [second]] = points.search(requests)
@@ -214,7 +218,9 @@ def test_search_returns_what_is_asked_for(points: Collection) -> None:
         (SearchRequest(VALUES[0], with_vectors=["x"]), InvalidRequest, "Not existing vector name error: x"),
     ],
 )
-def test_bad_searches(points: Collection, request_: SearchRequest, error: type[Exception], message: str) -> None:
+def test_bad_searches(
+    points: Collection, request_: SearchRequest, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         points.search([request_])
 
@@ -249,7 +255,7 @@ def test_cost_hint_grows_with_what_is_scanned(points: Collection) -> None:
 
 
 def test_reads_are_consistent_while_points_are_replaced(tmp_path: Path) -> None:
-    """Every point always satisfies the filter, whatever version of it is current: none may ever be missing."""
+    """Every version of every point satisfies the filter: none may ever be missing."""
     config = EngineConfig(growing_bytes_seal=16_000, settle_pause_s=0.05)
     tagged = parse_filter({"must": [{"key": "tag", "match": {"value": "x"}}]})
     with Database.open(tmp_path / "data", config=config) as database:

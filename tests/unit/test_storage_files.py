@@ -52,7 +52,9 @@ def test_catalog_keeps_collections_and_aliases(tmp_path: Path) -> None:
     catalog.add("books", "d1")
     catalog.add("films", "d2")
     catalog.update_aliases([CreateAlias("books", "current"), CreateAlias("books", "spare")])
-    catalog.update_aliases([CreateAlias("films", "current"), RenameAlias("spare", "other"), DeleteAlias("unknown")])
+    catalog.update_aliases(
+        [CreateAlias("films", "current"), RenameAlias("spare", "other"), DeleteAlias("unknown")]
+    )
     with pytest.raises(Conflict, match="already exists"):
         catalog.require_free("books")
     with pytest.raises(Conflict, match="alias of that name already exists"):
