@@ -1,6 +1,7 @@
 """Whether two clients gave the same answer, where ties and rounding may differ."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,13 @@ def _assert_same_hits(ours: Sequence[Any], theirs: Sequence[Any], limit: int) ->
 
 
 def _assert_same_groups(
-    ours: Sequence[Any], theirs: Sequence[Any], limit: int, value: Callable[[Any], float], tolerance: float
+    ours: Sequence[Any],
+    theirs: Sequence[Any],
+    limit: int,
+    value: Callable[[Any], float],
+    tolerance: float,
 ) -> None:
-    """The same values in the same order, and the same points wherever values are alike and not cut by the page."""
+    """The same values in the same order, and the same points wherever a page does not cut those alike."""
     assert len(ours) == len(theirs), f"{len(ours)} points, not {len(theirs)}"
     values = np.array([[value(one), value(other)] for one, other in zip(ours, theirs, strict=True)]).reshape(
         -1, 2
@@ -48,7 +53,7 @@ def _assert_same_groups(
     scale = np.maximum(1.0, np.abs(values[:, 1]))
     assert np.all(np.abs(values[:, 0] - values[:, 1]) <= tolerance * scale), values.tolist()
     starts = [0, *(np.flatnonzero(np.abs(np.diff(values[:, 1])) > 2 * tolerance * scale[1:]) + 1), len(ours)]
-    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+    for start, stop in pairwise(starts):
         one = {point.id: point for point in ours[start:stop]}
         other = {point.id: point for point in theirs[start:stop]}
         # A page may begin and end among points alike, and then hold different ones of them.
