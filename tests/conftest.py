@@ -7,7 +7,11 @@ import pytest
 
 # Tests may pin an instruction-set tier, point at data or size a model run;
 # no other setting of the caller leaks in.
-_KEPT_SETTINGS = {"NEARFIELD_ISA", "NEARFIELD_SHARED_DATA", "NEARFIELD_MODEL_STEPS", "NEARFIELD_MODEL_SEED"}
+_KEPT_SETTINGS = {
+    *("NEARFIELD_ISA", "NEARFIELD_SHARED_DATA"),
+    *("NEARFIELD_MODEL_STEPS", "NEARFIELD_MODEL_SEED"),
+    *("NEARFIELD_CRASH_KILLS", "NEARFIELD_CRASH_SEED"),
+}
 
 for _name in [name for name in os.environ if name.startswith("NEARFIELD_") and name not in _KEPT_SETTINGS]:
     del os.environ[_name]

@@ -196,7 +196,7 @@ def test_a_query_that_pins_a_merged_segment_goes_on_reading(tmp_path: Path) -> N
 
 
 def test_many_changes_with_everything_going_on(tmp_path: Path) -> None:
-    """Random operations against a dict, with sealing, merging, vacuuming, indexing and reopening in between."""
+    """Random operations against a dict, with all maintenance and reopening in between."""
     rng, numbers = random.Random(1), np.random.default_rng(1)
     model: dict[int, tuple[bytes | None, list[float]]] = {}
     config = replace(EAGER, growing_bytes_seal=6_000, index_rows_min=60)
