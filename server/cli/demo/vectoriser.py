@@ -97,16 +97,13 @@ class TextVectoriser:
             (COLUMNS, self.size + OVERSAMPLED), dtype=np.float32
         )
         for _ in range(2):
-            spanned = np.linalg.qr(rows @ directions)[0]
+            spanned = _orthonormal(rows @ directions)
             on_step()
             directions = columns @ spanned
             on_step()
-        # The right singular vectors of the projected matrix, largest first; few texts give fewer than `size`.
-        values, vectors = np.linalg.eigh(directions.T @ directions)
-        largest = np.argsort(values)[::-1][: self.size]
-        largest = largest[values[largest] > values[-1] * 1e-6]
+        basis = _orthonormal(directions)[:, : self.size]
         self._basis[:] = 0
-        self._basis[:, : len(largest)] = directions @ (vectors[:, largest] / np.sqrt(values[largest]))
+        self._basis[:, : basis.shape[1]] = basis
         dense = _unit(rows @ self._basis)
         on_step()
         return dense
@@ -159,6 +156,17 @@ def _features(word: str) -> tuple[tuple[int, float], ...]:
 
 def _column(feature: str) -> int:
     return crc32(feature.encode()) % COLUMNS
+
+
+def _orthonormal(dense: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Left singular vectors, those of the largest singular values first; vanishing ones are left out.
+
+    Through the small Gram matrix: two large products, where a QR decomposition makes thousands of small ones.
+    """
+    values, vectors = np.linalg.eigh(dense.T @ dense)
+    largest = np.flatnonzero(values > values[-1] * 1e-6)[::-1]
+    turned: NDArray[np.float32] = dense @ (vectors[:, largest] / np.sqrt(values[largest]))
+    return turned
 
 
 def _unit(dense: NDArray[np.float32]) -> NDArray[np.float32]:
