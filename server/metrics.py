@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -53,6 +53,7 @@ class Metrics:
         self.written_points = Counter(
             "nearfield_written_points", "Points of acknowledged upserts", registry=self._registry
         )
+        ProcessCollector(registry=self._registry)
         self._registry.register(_Collections(collections))
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 

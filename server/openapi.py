@@ -125,7 +125,7 @@ def _document(app: FastAPI, routers: Iterable[APIRouter]) -> dict[str, Any]:
         if documentation is None:
             continue
         kinds.extend(documentation.kinds())
-        for method in route.methods:
+        for method in route.methods or ():
             documentation.add_to(built["paths"][route.path_format][method.lower()])
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_REF)
     built["components"] = {"schemas": schemas | FILTER_SCHEMAS | {"Error": _ERROR}}

@@ -59,12 +59,6 @@ FilterValue = Annotated[
 ]
 
 
-class PayloadInclude(Body):
-    """Keep these payload keys only."""
-
-    include: list[PayloadKey]
-
-
 class PayloadChoice(Body):
     """Keep or drop payload keys; one of the two is given."""
 

@@ -1,7 +1,7 @@
 """Requests in the very form in which popular integrations send them, and what they do with the answers.
 
-Recorded from the integrations' own traffic and written down again: method, path, query string, body. Requests for
-sparse vectors, fusion, groups and diversity are here too: they have a clear answer until they are served.
+Recorded from the integrations' own traffic and written down again: method, path, query string, body. Those
+for sparse vectors, fusion and diversity are here too: they have a clear answer until they are served.
 """
 
 from collections.abc import Callable, Iterator
