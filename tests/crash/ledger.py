@@ -1,8 +1,8 @@
 """The operations that crash tests write, and what must be there after any number of them was acknowledged.
 
-Every writer has ids of its own, and its operation number k is always the same one. So a count of acknowledged operations
-says everything: after a crash a writer's points are those after its last acknowledged operation, or after the one more
-that was on its way; never a part of one.
+Every writer has ids of its own, and its operation number k is always the same one. So a count of acknowledged
+operations says everything: after a crash a writer's points are those after its last acknowledged one, or
+after the operation that was on its way; never a part of one.
 """
 
 import random

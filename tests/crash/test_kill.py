@@ -1,6 +1,6 @@
-"""kill -9 at random moments: nothing acknowledged is missing or twice there, nothing is half there, and it opens fast.
+"""kill -9 at random moments: nothing acknowledged is missing, nothing is there twice or half.
 
-`NEARFIELD_CRASH_KILLS=100` kills that often; the seed of a failing run is in its message.
+`NEARFIELD_CRASH_KILLS=100` kills that often; the seed of a run is on its standard error.
 """
 
 import os
