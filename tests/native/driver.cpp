@@ -70,6 +70,17 @@ std::vector<float> random_queries(std::size_t count, std::size_t dims, std::mt19
     return queries;
 }
 
+DistanceBatch batch_of(const std::vector<float>& queries, const void* rows, std::size_t row_count,
+                       std::size_t dims) {
+    DistanceBatch batch{};
+    batch.queries = queries.data();
+    batch.query_count = queries.size() / dims;
+    batch.rows = rows;
+    batch.row_count = row_count;
+    batch.dims = dims;
+    return batch;
+}
+
 std::vector<float> run_kernel(const KernelTable& tier, Metric metric, RowType type, DistanceBatch batch) {
     std::vector<float> out(batch.query_count * batch.row_count, -7.0f);
     batch.out = out.data();
@@ -96,10 +107,10 @@ void compare_tier(const KernelTable& tier, std::size_t dims, std::mt19937& rando
             const std::string what = std::string(tier.isa) + " metric " +
                                      std::to_string(static_cast<int>(metric)) + " type " +
                                      std::to_string(static_cast<int>(type)) + " dims " + std::to_string(dims);
-            const DistanceBatch all{queries.data(), kQueries, rows.data(), nullptr, kRows,
-                                    dims,           false,    nullptr,     0};
-            const DistanceBatch some{queries.data(), kQueries, rows.data(), offsets.data(),
-                                     offsets.size(), dims,     nullptr,     0};
+            const DistanceBatch all = batch_of(queries, rows.data(), kRows, dims);
+            DistanceBatch some = all;
+            some.offsets = offsets.data();
+            some.row_count = offsets.size();
             const std::vector<float> expected = run_kernel(kBaselineKernels, metric, type, all);
             const std::vector<float> found = run_kernel(tier, metric, type, all);
             const std::vector<float> gathered = run_kernel(tier, metric, type, some);
@@ -164,8 +175,7 @@ Found by_sorting(const KernelTable& tier, const std::vector<float>& queries, con
                  const flat::SearchOptions& options) {
     Found found;
     const std::size_t count = queries.size() / rows.dims;
-    const DistanceBatch batch{queries.data(), count, rows.data, nullptr, rows.count,
-                              rows.dims,      false, nullptr,   0};
+    const DistanceBatch batch = batch_of(queries, rows.data, rows.count, rows.dims);
     const std::vector<float> distances = run_kernel(tier, options.metric, rows.type, batch);
     for (std::size_t q = 0; q < count; ++q) {
         std::vector<std::pair<float, std::int64_t>> order;
@@ -195,6 +205,7 @@ void compare_searches(const KernelTable& tier, std::mt19937& random) {
             std::vector<std::uint64_t> allow((count + 63) / 64, ~std::uint64_t{0} * (share == 100));
             for (std::size_t r = 0; r < count; ++r)
                 allow[r / 64] |= std::uint64_t{random() % 100 < share} << (r % 64);
+            if (count % 64 != 0) allow.back() |= std::uint64_t{1} << 63;  // beyond the rows: means nothing
             for (const std::size_t k : {std::size_t{1}, std::size_t{10}, count + 3}) {
                 const flat::SearchOptions one{Metric::l2, k, allow.data(), 1, nullptr, nullptr};
                 const flat::SearchOptions three{Metric::l2, k, allow.data(), 3, &pool, nullptr};
