@@ -79,7 +79,7 @@ class DemoClient:
         key = ' -H "api-key: $NEARFIELD_API_KEY"' if self._has_key else ""
         content = shlex.quote(orjson.dumps(body).decode())
         header = f"-H 'content-type: application/json'{key}"
-        return f"curl -s {url} \\\n  {header} \\\n  -d {content} | python3 -m json.tool"
+        return f"curl -s {url} \\\n  {header} \\\n  -d {content} \\\n  | python3 -m json.tool"
 
     def close(self) -> None:
         """Closes the connection."""

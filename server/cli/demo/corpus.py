@@ -70,7 +70,7 @@ class Document:
         own_name = self.name.rpartition(".")[2]
         paragraphs = [" ".join(part.split()) for part in self.text.split("\n\n") if part.strip()]
         said = [part for part in paragraphs if not (own_name and part.startswith(f"{own_name}("))]
-        return (said or paragraphs)[0].partition(". ")[0]
+        return (said or paragraphs)[0].partition(". ")[0].replace("``", "`")
 
 
 def module_names() -> list[str]:

@@ -85,6 +85,8 @@ def import_points(
         seconds = time.perf_counter() - began
         rate = f"{console.duration(seconds)}, {count / max(seconds, 1e-9):,.0f}/s"
         console.out.print(f"imported {count:,} points into {collection!r} ({rate})", soft_wrap=True)
+        if data is not None and not wait:
+            console.note("indexes are built when the directory is opened next; --wait builds them at once")
         if wait:
             with console.err.status("building indexes"):
                 target.wait_settled()
