@@ -7,6 +7,9 @@ _WORD = re.compile(r"[^\W_]+")
 
 def words(text: str) -> list[str]:
     """Runs of letters and digits, in order, in lower case."""
+    if text.isascii():
+        return _WORD.findall(text.lower())
+    # Other letters may turn into several characters, which must not split a word.
     return [word.lower() for word in _WORD.findall(text)]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.filter import expression as expr
+from nearfield.engine.filter.evaluate import matches
 from nearfield.engine.filter.field_index.bounds import INT64_MAX, INT64_MIN, NOTHING, Bounds, integer_bounds
 from nearfield.engine.filter.field_index.indexes import FieldIndexes
 from nearfield.engine.filter.field_index.order import Order, order_start
@@ -168,3 +169,38 @@ def test_readers_beside_a_writer_see_whole_writes() -> None:
         reader.join()
     assert not failures
     assert len(indexes.evaluate(expr.Filter(must=[expr.Range("c", gte=0)]), rows)) == 800
+
+
+COLUMNS: list[list[object]] = [
+    ["x", "y", "x", "z"],
+    [3, 1, 2**62, 3],
+    [2**63, 1, 2, 3],
+    [["x"], [], ["x", "y"], ["z", "x", "x"]],
+    [[1, 2], [3], [], [2]],
+    [[1, 2], ["x"], [None], []],
+    [[], [], [], []],
+    [True, False, True, 1],
+]
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=str)
+def test_columns_of_one_type_are_indexed_like_mixed_ones(column: list[object]) -> None:
+    documents = [{"k": value} for value in column]
+    rows = Rows({row: orjson.dumps(document) for row, document in enumerate(documents)})
+    indexes = FieldIndexes(lambda: rows.by_row.items())
+    conditions: list[expr.Condition] = [
+        expr.MatchAny("k", ["x"]),
+        expr.MatchAny("k", [2, 3, 2**63]),
+        expr.MatchExcept("k", ["x"]),
+        expr.MatchExcept("k", [3, 2]),
+        expr.MatchValue("k", True),
+        expr.Range("k", gt=1, lt=2.0**63),
+        expr.ValuesCount("k", gte=2),
+        expr.ValuesCount("k", lt=1),
+        expr.IsEmpty("k"),
+        expr.IsNull("k"),
+        expr.MatchText("k", "X"),
+    ]
+    for condition in conditions:
+        expected = [row for row, document in enumerate(documents) if matches(condition, document, row, ())]
+        assert indexes.evaluate(expr.Filter(must=[condition]), rows).tolist() == expected, condition

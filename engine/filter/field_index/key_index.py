@@ -66,15 +66,30 @@ class KeyIndex:
                 self._add_values(slot, (value,))
 
     def _add_column(self, slots: list[int], values: list[Any]) -> bool:
-        """The quick way for many values of one plain type; False if it is not open."""
+        """The quick way for many strings, integers, or arrays of these; False if it is not open."""
+        if set(map(type, values)) != {list}:
+            if not self._add_alike(np.array(slots), values):
+                return False
+            self._single.extend(slots)
+            return True
+        lengths = np.array([len(value) for value in values])
+        own = np.array(slots)
+        if not self._add_alike(np.repeat(own, lengths), [element for value in values for element in value]):
+            return False
+        self._counts.extend(lengths, own)
+        self._unpacked.extend(own[lengths > 0].tolist())
+        self.multiple.extend(own[lengths > 1].tolist())
+        return True
+
+    def _add_alike(self, slots: NDArray[np.int64], values: list[Any]) -> bool:
+        """Add values if they are all strings or all int64 integers."""
         kinds = set(map(type, values))
         if kinds == {str}:
-            self._strings.extend(values, np.array(slots))
+            self._strings.extend(values, slots)
         elif kinds == {int} and min(values) >= INT64_MIN and max(values) <= INT64_MAX:
-            self._integers.extend(np.array(values, np.int64), np.array(slots))
+            self._integers.extend(np.array(values, np.int64), slots)
         else:
             return False
-        self._single.extend(slots)
         return True
 
     def _add_values(self, slot: int, values: Sequence[Any]) -> None:

@@ -86,7 +86,7 @@ class Strings(CodedValues[str]):
             self._datetimes = SortedValues("q")
             parsed = [(code, parse_microseconds(value)) for value, code in self.codes.items()]
             moments = {code: moment for code, moment in parsed if moment is not None}
-            repeats, slots = self._slots_of(list(moments))
+            repeats, slots = self._slots_of(np.array(list(moments), np.int64))
             self._datetimes.extend(np.repeat(np.array(list(moments.values()), np.int64), repeats), slots)
         return self._datetimes
 
@@ -98,18 +98,23 @@ class Strings(CodedValues[str]):
     def _word_column(self) -> CodedValues[str]:
         if self._words is None:
             self._words = CodedValues()
-            pairs = [(code, word) for string, code in self.codes.items() for word in set(words(string))]
-            repeats, slots = self._slots_of([code for code, _ in pairs])
-            numbers = [self._words.codes.setdefault(word, len(self._words.codes)) for _, word in pairs]
-            self._words.pairs.extend(np.repeat(np.array(numbers, np.int64), repeats), slots)
+            numbers = self._words.codes
+            found: list[int] = []
+            counts = []
+            for string in self.codes:
+                own = [numbers.setdefault(word, len(numbers)) for word in set(words(string))]
+                found += own
+                counts.append(len(own))
+            repeats, slots = self._slots_of(np.repeat(np.arange(len(counts)), counts))
+            self._words.pairs.extend(np.repeat(np.array(found, np.int64), repeats), slots)
         return self._words
 
-    def _slots_of(self, codes: list[int]) -> tuple[NDArray[np.int64], SlotArray]:
+    def _slots_of(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], SlotArray]:
         """How many slots each code has, int64 [n], and these slots, one code after the other."""
         coded, slots = self.pairs.pairs()
         slots = slots[np.argsort(coded, kind="stable")]
         counts = np.bincount(coded, minlength=len(self.codes))
-        starts = (np.cumsum(counts) - counts)[np.array(codes, np.int64)]
-        repeats = counts[np.array(codes, np.int64)]
+        starts = (np.cumsum(counts) - counts)[codes]
+        repeats = counts[codes]
         within = np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
         return repeats, slots[np.repeat(starts, repeats) + within]
