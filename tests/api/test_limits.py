@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,21 @@ def test_the_clients_own_deadline(url: str, kept: str, slow: Slow) -> None:
             answer = client.post(f"/collections/{kept}/points/{path}", json=body, params={"timeout": 1})
             assert answer.status_code == 408 and "1 s" in answer.json()["status"]["error"]
     assert time.monotonic() - started < 4
+
+
+def test_a_write_that_takes_longer_than_the_client_waits(
+    api: httpx.Client, ten: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Collection, "submit", lambda self, operation: Future())
+    monkeypatch.setattr(Collection, "submit_all", lambda self, operations: Future())
+    params = {"timeout": "1", "wait": "true"}
+    unknown = {"operation_id": None, "status": "wait_timeout"}
+    delete = {"points": [1]}
+    answer = api.post(f"/collections/{ten}/points/delete", json=delete, params=params)
+    assert answer.status_code == 200 and answer.json()["result"] == unknown
+    batch = {"operations": [{"delete": delete}]}
+    answer = api.post(f"/collections/{ten}/points/batch", json=batch, params=params)
+    assert answer.status_code == 200 and answer.json()["result"] == [unknown]
 
 
 def test_admission(tmp_path: Path, slow: Slow) -> None:

@@ -1,8 +1,11 @@
 """What the server says about itself."""
 
+import json
+import logging
 from pathlib import Path
 
 import httpx
+import pytest
 
 from nearfield.server.run import serve_in_thread
 from nearfield.server.settings import Settings
@@ -75,3 +78,12 @@ def test_api_key(tmp_path: Path) -> None:
         assert httpx.get(f"{url}/collections", headers={"api-key": "wrong"}).status_code == 401
         for headers in ({"api-key": "secret"}, {"Authorization": "Bearer secret"}):
             assert httpx.get(f"{url}/collections", headers=headers).status_code == 200
+
+
+def test_access_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "nearfield.access")
+    with serve_in_thread(Settings(data=tmp_path, port=0, access_log=True)) as url:
+        httpx.get(f"{url}/collections/nowhere")
+    (line,) = [json.loads(record.message) for record in caplog.records if record.name == "nearfield.access"]
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/collections/nowhere", 404)
+    assert line["client"] == "127.0.0.1" and 0 < line["seconds"] < 60
