@@ -141,7 +141,7 @@ def _build(
 ) -> Built:
     adapter = competitor.make(params)
     before = anonymous_bytes()
-    start = time.perf_counter()
+    cpu, start = time.process_time(), time.perf_counter()
     adapter.fit(dataset.base, dataset.metric, plan.threads, dataset.training_queries)
     seconds = time.perf_counter() - start
     writer.write(
@@ -151,6 +151,7 @@ def _build(
         build=dict(params),
         threads=plan.threads,
         seconds=seconds,
+        cpu_seconds=time.process_time() - cpu,
         bytes_reported=adapter.memory_bytes(),
         bytes_measured=max(anonymous_bytes() - before, 0),
         load=load_average(),

@@ -159,11 +159,15 @@ def _costs(prefix: str, summary: DatasetSummary) -> str:
 
 
 def _figure(figure: Figure | None, prefix: str, title: str, hint: str) -> str:
+    """A figure with its heading and a hint; a wide one scrolls by itself on a narrow screen."""
     if figure is None:
         return ""
     svg = inline_svg(
         figure, prefix, title, f"{hint} The figures behind it are in the tables of this section."
     )
+    if figure.get_figwidth() >= plots.WIDE_INCHES:
+        label = html.escape(title)
+        svg = f'<div class="scroll wide" role="region" tabindex="0" aria-label="{label}">{svg}</div>'
     return f"<figure><h3>{html.escape(title)}</h3>{svg}<figcaption>{html.escape(hint)}</figcaption></figure>"
 
 

@@ -52,7 +52,7 @@ def http_tables(summary: DatasetSummary) -> str:
     tables = ""
     if summary.imports:
         rows = [
-            _row(record["method"], [f"{record['points']:,}", rate_text(record["points_per_s"])], ours=True)
+            _row(record["method"], [f"{record['points']:,}", rate_text(record["points_per_s"])])
             for record in summary.imports
         ]
         tables += _table(
@@ -69,7 +69,6 @@ def http_tables(summary: DatasetSummary) -> str:
                     *(f"{value:.2f}" for value in record["latency_ms"]),
                     f"{record['recall']:.4f}",
                 ],
-                ours=True,
             )
             for record in summary.http
         ]
@@ -93,7 +92,6 @@ def filter_table(summary: DatasetSummary) -> str:
                 f"{record['latency_ms'][2]:.2f}",
                 str(record["short_answers"]),
             ],
-            ours=True,
         )
         for record in summary.filters
     ]
@@ -106,7 +104,7 @@ def _speed_cell(summary: DatasetSummary, mode: Mode, name: str, recall: float) -
     return f'{speed}<span class="ratio">{ratio}</span>' if ratio else speed
 
 
-def _row(name: str, cells: Iterable[str], ours: bool) -> str:
+def _row(name: str, cells: Iterable[str], ours: bool = False) -> str:
     mark = ' class="ours"' if ours else ""
     values = "".join(f"<td>{cell}</td>" for cell in cells)
     return f'<tr{mark}><th scope="row">{html.escape(name)}</th>{values}</tr>'

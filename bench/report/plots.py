@@ -26,6 +26,8 @@ _FONTS = ["Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"]
 _LABEL_GAP = 0.058
 """Least vertical distance of two direct labels, as a share of the axis height of a full-size figure."""
 _PNG_DPI = 160
+WIDE_INCHES = 9.6
+"""Width of a figure that takes the whole page."""
 
 
 def recall_speed(summary: DatasetSummary, mode: Mode, *, wide: bool = True) -> Figure | None:
@@ -59,7 +61,7 @@ def build_costs(summary: DatasetSummary) -> Figure | None:
         return None
     look = looks(summary.competitors, summary.ours)
     with mpl.rc_context(plot_settings()):
-        figure = Figure(figsize=(9.6, 0.9 + 0.34 * len(builds)), layout="constrained")
+        figure = Figure(figsize=(WIDE_INCHES, 0.9 + 0.34 * len(builds)), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         names = [build.label for build in builds]
         colours = [look[build.competitor].colour for build in builds]
@@ -126,7 +128,7 @@ def _curves(
     edge = left_edge(curves)
     shown = {name: part for name, points in curves.items() if (part := from_edge(points, edge))}
     with mpl.rc_context(plot_settings()):
-        figure = Figure(figsize=(9.6, 5.2) if wide else (4.8, 4.2))
+        figure = Figure(figsize=(WIDE_INCHES, 5.2) if wide else (4.8, 4.2))
         axes = figure.add_axes((0.075, 0.11, 0.745, 0.87) if wide else (0.145, 0.135, 0.565, 0.845))
         value_axis(axes, label, value_text)
         for name, points in shown.items():
