@@ -8,7 +8,7 @@ import zipfile
 from pathlib import PurePosixPath
 
 PACKAGES = ("engine", "index_builders", "server", "bench")
-SUFFIXES = (".py", ".pyi", ".so", "/py.typed", ".html", ".css", ".js")
+SUFFIXES = (".py", ".pyi", ".so", "/py.typed", ".html", ".css", ".js", ".lua")
 BYTES_MAX = 20 * 2**20
 
 
