@@ -23,6 +23,8 @@ WAITING_WRITES_BYTES_MAX: Final = 256 * 2**20
 """Vector and payload bytes of all waiting writes of a collection."""
 GROUP_COMMIT_POINTS_MAX: Final = 20_000
 
+VECTOR_CHUNK_BYTES: Final = 64 * 2**20
+"""Raw vector bytes of one entry of `vector_chunks`; SQLite takes a little less than 1 GB."""
 GROWING_BYTES_SEAL: Final = 32 * 2**20
 """Raw vector bytes in the growing segment at which it is sealed."""
 SEALED_ROWS_MAX: Final = 5_000_000

@@ -169,9 +169,12 @@ class MaintenanceWorker:
                 continue
             if care.settled_epoch == care.parts.pinned.epoch:
                 continue
-            job = self._job(care, lane, paused=care.hurry > 0 or self._paused(care.parts))
+            paused = care.hurry > 0 or self._paused(care.parts)
+            job = self._job(care, lane, paused)
             if job is not None and care.failures.get(job, 0) < _ATTEMPTS_MAX:
                 return care, job
+            if job is None and paused:
+                self._is_settled(care)
         return None
 
     def _attempt(self, care: _Care, job: Job) -> Exception | None:

@@ -30,6 +30,13 @@ class StoredColumn:
     values: Rows
     present: NDArray[np.int64] | None = None
 
+    def part(self, start: int, stop: int) -> "StoredColumn":
+        """The column of the new rows start..stop."""
+        if self.present is None:
+            return StoredColumn(self.values[start:stop])
+        low, high = np.searchsorted(self.present, [start, stop]).tolist()
+        return StoredColumn(self.values[low:high], self.present[low:high] - start)
+
 
 @dataclass(frozen=True)
 class GrowingView:

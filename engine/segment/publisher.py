@@ -66,15 +66,17 @@ class Publisher:
     def publish(self, done: Sequence[Effects]) -> None:
         """Make committed effects visible, all at once."""
         self.sequence += 1
-        for effects in done:
-            for announce in effects.announcements:
-                announce()
-        self._append(done)
-        self._bury(np.array([row for effects in done for row in effects.dead], dtype=np.int64))
-        self._freeze_if(self._growing.bytes >= self._seal_bytes)
-        self._pin()
-        self._tell_payloads(done)
-        self.sequence += 1
+        try:
+            for effects in done:
+                for announce in effects.announcements:
+                    announce()
+            self._append(done)
+            self._bury(np.array([row for effects in done for row in effects.dead], dtype=np.int64))
+            self._freeze_if(self._growing.bytes >= self._seal_bytes)
+            self._pin()
+            self._tell_payloads(done)
+        finally:
+            self.sequence += 1
 
     # ---- called by announcements --------------------------------------------------------------------------
 

@@ -94,8 +94,8 @@ class CollectionStore:
             self.config.growing_bytes_seal,
             self.field_indexes.apply,
         )
-        self.last_write = self.last_freeze = float("-inf")
-        """`time.monotonic()` of the last publication, and of the last time the growing segment was frozen."""
+        self.last_write = self.last_freeze = time.monotonic()
+        """When points changed last, and when rows were frozen last; at first, the time of opening."""
         self.writer = Writer(
             self.directory.name,
             self.store,

@@ -3,7 +3,7 @@
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +55,7 @@ class ReaderPool:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._idle: deque[sqlite3.Connection] = deque()
+        self._closed = False
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
@@ -72,11 +73,15 @@ class ReaderPool:
                 yield connection
             finally:
                 self._idle.append(connection)
+                if self._closed:
+                    self.close()
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close what is idle now, and everything else when its read ends."""
+        self._closed = True
         while self._idle:
-            self._idle.pop().close()
+            with suppress(IndexError):
+                self._idle.pop().close()
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.engine import payload
+from nearfield.engine import limits, payload
 from nearfield.engine.errors import NotFound
 from nearfield.engine.filter.evaluate import matches
 from nearfield.engine.filter.expression import Filter
@@ -86,8 +86,10 @@ class Transaction:
         touched = self._touched_rows()
         committed = [row for row in self._committed_rows(filter).tolist() if row not in touched]
         found = [(row, stored) for row, stored, _, _ in lookup(self.connection, "row", committed, False)]
-        for row, stored, _, data in lookup(self.connection, "row", sorted(touched), True):
-            if matches(filter, payload.decode(data), from_stored(stored), self._vector_names(row)):
+        points = lookup(self.connection, "row", sorted(touched), True)
+        names = self._vector_names([row for row, *_ in points])
+        for (row, stored, _, data), own in zip(points, names, strict=True):
+            if matches(filter, payload.decode(data), from_stored(stored), own):
                 found.append((row, stored))
         return found
 
@@ -134,10 +136,17 @@ class Transaction:
     def add_vectors(
         self, first_row: int, count: int, columns: Mapping[str, StoredColumn], effects: Effects
     ) -> None:
-        """Store the vectors of new rows, one chunk per name."""
-        for name, column in columns.items():
-            if len(column.values):
-                insert_chunk(self.connection, first_row, name, count, column)
+        """Store the vectors of new rows, in chunks of the same rows for all names."""
+        widest = max(
+            (column.values.shape[1] * column.values.itemsize for column in columns.values()), default=1
+        )
+        step = max(1, limits.VECTOR_CHUNK_BYTES // widest)
+        for start in range(0, count, step):
+            stop = min(start + step, count)
+            for name, column in columns.items():
+                part = column.part(start, stop)
+                if len(part.values):
+                    insert_chunk(self.connection, first_row + start, name, stop - start, part)
         effects.births.append(Birth(first_row, count, columns))
 
     # ---- own changes --------------------------------------------------------------------------------------
@@ -154,6 +163,11 @@ class Transaction:
                 touched.update(range(birth.first_row, birth.first_row + birth.count))
         return touched
 
-    def _vector_names(self, row: int) -> list[str]:
-        rows = np.array([row], dtype=np.int64)
-        return [name for name in self.schema.vectors if len(self.gather(name, rows).values)]
+    def _vector_names(self, rows: Sequence[int]) -> list[list[str]]:
+        """Names of the vectors that each row has."""
+        names: list[list[str]] = [[] for _ in rows]
+        for name in self.schema.vectors:
+            present = self.gather(name, np.array(rows, dtype=np.int64)).present
+            for at in () if present is None else present.tolist():
+                names[at].append(name)
+        return names

@@ -49,7 +49,7 @@ class Writer:
         checkpoint_bytes: int,
     ) -> None:
         self.failure: NearfieldError | None = None
-        self.publish_lock = threading.Lock()
+        self.publish_lock = threading.RLock()
         """Held from commit to the end of publication: who holds it sees memory and disk agree."""
         self._store = store
         self._wal = Path(f"{store.path}-wal")

@@ -330,6 +330,25 @@ def test_datatypes_keep_what_fits_and_refuse_the_rest(database: Database) -> Non
             octets.upsert(batch([2], [[0, bad]]))
 
 
+def test_large_batches_are_stored_in_several_chunks(
+    database: Database, pairs: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "VECTOR_CHUNK_BYTES", 40)
+    at = np.array([0, 1, 4, 5, 12, 19])
+    columns = {
+        "a": VectorColumn(vectors(20, size=2)),
+        "b": VectorColumn(vectors(6, size=3), at),
+    }
+    pairs.upsert(PointBatch(range(20), columns))
+    again, collection = reopened(pairs, database)
+    with again:
+        for point in range(20):
+            expected = {"a": columns["a"].values[point].tolist()}
+            if point in at:
+                expected["b"] = columns["b"].values[at.tolist().index(point)].tolist()
+            assert vectors_of(collection, point) == expected
+
+
 def test_points_without_any_vector(database: Database) -> None:
     bare = database.create_collection("bare", CollectionSchema({}))
     bare.upsert(PointBatch([3, 4], payloads=[b'{"x":1}', None]))
