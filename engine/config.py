@@ -40,5 +40,5 @@ class EngineConfig:
     frozen_segments_max: int = limits.FROZEN_SEGMENTS_MAX
     index_bytes_open_max: int = limits.INDEX_BYTES_OPEN_MAX
     settle_pause_s: float = 1.0
-    wal_checkpoint_bytes: int = 64 * 2**20
+    wal_checkpoint_bytes: int = limits.WAL_CHECKPOINT_BYTES
     background: bool = True

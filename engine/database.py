@@ -176,7 +176,7 @@ class Database:
         try:
             store = CollectionStore(directory, self._registry, self._config, self._worker.wake)
         except StorageError as error:
-            _log.error("collection %r cannot be opened; the others can: %s", name, error)
+            _log.error("collection %r cannot be opened; the others can", name, exc_info=error)
             return Collection(name, error, self._worker)
         self._stores[name] = store
         self._worker.care_for(store)

@@ -23,6 +23,8 @@ WAITING_WRITES_BYTES_MAX: Final = 256 * 2**20
 """Vector and payload bytes of all waiting writes of a collection."""
 GROUP_COMMIT_POINTS_MAX: Final = 20_000
 
+WAL_CHECKPOINT_BYTES: Final = 32 * 2**20
+"""Size of a database's write-ahead log at which it is moved into the database."""
 VECTOR_CHUNK_BYTES: Final = 64 * 2**20
 """Raw vector bytes of one entry of `vector_chunks`; SQLite takes a little less than 1 GB."""
 GROWING_BYTES_SEAL: Final = 32 * 2**20

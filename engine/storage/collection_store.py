@@ -61,7 +61,7 @@ class CollectionStore:
         """The first damage of primary data that a read or a job met."""
         path = directory / "points.db"
         try:
-            self.store = PointStore(path)
+            self.store = PointStore(path, self.config.wal_checkpoint_bytes)
             try:
                 with translated(path):
                     self._open()
@@ -102,7 +102,6 @@ class CollectionStore:
             self._begin,
             self._publish,
             lambda: self.config.background and len(self.publisher.frozen) >= self.config.frozen_segments_max,
-            self.config.wal_checkpoint_bytes,
         )
 
     @property

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from nearfield.engine import limits
 from nearfield.engine.errors import Corrupted, OutOfSpace, StorageError
 
 PAGE_BYTES: Final = 8192
@@ -36,14 +37,17 @@ def translated(path: Path) -> Iterator[None]:
         raise storage_error(error, path) from error
 
 
-def open_writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes a file: write-ahead log, commits synced, checkpoints only on request."""
+def open_writer(path: Path, wal_checkpoint_bytes: int = limits.WAL_CHECKPOINT_BYTES) -> sqlite3.Connection:
+    """The one connection that writes a file, and alone checkpoints it: write-ahead log, every commit synced.
+
+    A checkpoint that fails does no harm and is tried again: it leaves the log whole, and starts with writing.
+    """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_TIMEOUT_S)
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = OFF")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, wal_checkpoint_bytes // PAGE_BYTES)}")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
     return connection

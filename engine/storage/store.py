@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.engine import limits
 from nearfield.engine.errors import Corrupted
 from nearfield.engine.point import StoredId
 from nearfield.engine.schema import CollectionSchema
@@ -60,12 +61,12 @@ class PointStore:
         Corrupted: not a readable points database of this format.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wal_checkpoint_bytes: int = limits.WAL_CHECKPOINT_BYTES) -> None:
         self.path = path
         self.closed = False
         self.readers = ReaderPool(path)
         with translated(path):
-            self.writer = open_writer(path)
+            self.writer = open_writer(path, wal_checkpoint_bytes)
             try:
                 self.writer.executescript(_TABLES)
                 self._check_version()

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from nearfield.engine import limits
 from nearfield.engine.errors import NearfieldError, OutOfSpace, TooManyRequests, Unavailable
@@ -36,7 +35,6 @@ class Writer:
         begin: a fresh Transaction, made right after BEGIN.
         publish: makes a committed transaction's effects visible; runs before its futures resolve.
         backlogged: whether client writes must wait for maintenance.
-        checkpoint_bytes: size of the write-ahead log at which it is checkpointed.
     """
 
     def __init__(
@@ -46,17 +44,14 @@ class Writer:
         begin: Callable[[], Transaction],
         publish: Callable[[Transaction], None],
         backlogged: Callable[[], bool],
-        checkpoint_bytes: int,
     ) -> None:
         self.failure: NearfieldError | None = None
         self.publish_lock = threading.RLock()
         """Held from commit to the end of publication: who holds it sees memory and disk agree."""
         self._store = store
-        self._wal = Path(f"{store.path}-wal")
         self._begin = begin
         self._publish = publish
         self._backlogged = backlogged
-        self._checkpoint_bytes = checkpoint_bytes
         self._hindrance: Exception | None = None
         self._clients: deque[_Waiting] = deque()
         self._internal: deque[_Waiting] = deque()
@@ -178,7 +173,6 @@ class Writer:
                 waiting.future.set_exception(outcome)
             else:
                 waiting.future.set_result(outcome)
-        self._checkpoint()
 
     def _transact(self, group: list[_Waiting]) -> list[int | BaseException]:
         """Run a group in one transaction; per operation its id, or why it was not done."""
@@ -227,15 +221,3 @@ class Writer:
             failure if isinstance(failure, NearfieldError) else Unavailable(f"writing failed: {failure!r}")
         )
         return self.failure
-
-    def _checkpoint(self) -> None:
-        """Move the write-ahead log into the database file. A checkpoint that fails leaves the log whole."""
-        try:
-            if self.failure is None and self._wal.stat().st_size >= self._checkpoint_bytes:
-                self._store.writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except FileNotFoundError:
-            return
-        except sqlite3.Error as error:
-            failure = storage_error(error, self._store.path)
-            if not isinstance(failure, OutOfSpace):
-                self.failure = failure

@@ -21,6 +21,7 @@ from tests.crash.ledger import DIMENSIONS, Ledger, State, state_of, step
 from tests.helpers.checkout import ROOT
 
 KILLS = int(os.environ.get("NEARFIELD_CRASH_KILLS", "10"))
+SERVER_KILLS = int(os.environ.get("NEARFIELD_CRASH_KILLS", "4"))
 WRITERS = 3
 OPEN_LIMIT_S = 2.0
 PATIENT = EngineConfig(threads=1, background=False)
@@ -61,11 +62,11 @@ def test_killed_embedded_database(tmp_path: Path, rng: random.Random) -> None:
     assert sealed > 0
 
 
-@pytest.mark.timeout(60 + 15 * KILLS)
+@pytest.mark.timeout(60 + 15 * SERVER_KILLS)
 def test_killed_server(tmp_path: Path, rng: random.Random) -> None:
     data, ledger = tmp_path / "data", Ledger(tmp_path / "ledger", WRITERS)
     create(data)
-    for _ in range(max(1, KILLS // 3)):
+    for _ in range(SERVER_KILLS):
         with Server(data) as server:
             ledger.check(server.state())
             stop = threading.Event()
@@ -82,7 +83,7 @@ def test_killed_server(tmp_path: Path, rng: random.Random) -> None:
                 thread.join()
     with Database.open(data, config=PATIENT) as database:
         ledger.check(state_of(database.collection("points")))
-    assert sum(ledger.acknowledged(writer) for writer in range(WRITERS)) > KILLS
+    assert sum(ledger.acknowledged(writer) for writer in range(WRITERS)) > SERVER_KILLS
 
 
 def create(data: Path) -> None:
