@@ -104,8 +104,15 @@ class Steps:
         return self._rng.sample(existing, min(len(existing), self._rng.randint(1, 5)))
 
     def _filter(self, name: str) -> models.Filter:
-        generator = RandomFilters(self._rng, IDS, [*self._schemas[name], "other"], _key)
-        return models.Filter.model_validate(generator.filter())
+        """Mostly of one or two conditions on keys that many points have, so that some points match."""
+        rng = self._rng
+        generator = RandomFilters(rng, IDS, [*self._schemas[name], "other"], _key)
+        simple = {
+            rng.choice(["must", "must_not", "should"]): [
+                generator.condition(0) for _ in range(rng.randint(1, 2))
+            ]
+        }
+        return models.Filter.model_validate(simple if rng.random() < 0.6 else generator.filter())
 
     def _maybe_filter(self, name: str) -> models.Filter | None:
         return self._filter(name) if self._rng.random() < 0.6 else None
@@ -172,7 +179,14 @@ class Steps:
         }
         self._schemas[name] = schema
         config: Any = schema.get("", schema)
-        return Step(f"create {name} {config}", lambda client: client.create_collection(name, config))
+        metadata = None
+        if rng.random() < 0.7 and all(one.distance != models.Distance.MANHATTAN for one in schema.values()):
+            # The reference keeps it as it is; we build graphs over the tiny segments.
+            metadata = {"index": {"kind": "hnsw"}}
+        return Step(
+            f"create {name} {config} {metadata}",
+            lambda client: client.create_collection(name, config, metadata=metadata),
+        )
 
     def _drop(self, name: str, target: str) -> Step:
         del self._schemas[name]
@@ -242,7 +256,7 @@ class Steps:
 
     def _delete(self, name: str, target: str) -> Step:
         rng = self._rng
-        chosen: Any = rng.sample(IDS, rng.randint(1, 6)) if rng.random() < 0.6 else self._filter(name)
+        chosen: Any = rng.sample(IDS, rng.randint(1, 6)) if rng.random() < 0.8 else self._filter(name)
         return Step(f"delete {chosen}", lambda client: client.delete(target, chosen), "ignore")
 
     def _vector_updates(self, name: str) -> list[models.PointVectors]:
@@ -464,7 +478,7 @@ class Steps:
 
 
 def _key(rng: Random) -> str:
-    return rng.choice(["n", "when", "tags", "tags[]"]) if rng.random() < 0.4 else random_key(rng)
+    return rng.choice(["n", "when", "tags", "tags[]", "a", "b"]) if rng.random() < 0.7 else random_key(rng)
 
 
 def _spelled(rng: Random, point_id: int | str) -> int | str:

@@ -51,7 +51,7 @@ class Server:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     # So small that a few hundred points go through growing, sealed, merged and vacuumed segments.
     config = EngineConfig(
-        threads=1, growing_bytes_seal=1500, index_rows_min=40, sealed_segments_target=2, settle_pause_s=0.02
+        threads=1, growing_bytes_seal=1500, index_rows_min=20, sealed_segments_target=2, settle_pause_s=0.02
     )
     monkeypatch.setattr(
         service, "_open_database", lambda settings: Database.open(settings.data, config=config)
