@@ -67,12 +67,11 @@ class PointReader:
         more: list[StoredId] = []
 
         def read() -> list[StoredPoint]:
-            if request.filter is None:
-                found = self._store.points_from(first, request.limit + 1, request.with_payload.enabled)
+            count, with_payload, condition = request.limit + 1, request.with_payload.enabled, request.filter
+            if condition is None:
+                found = self._store.points_from(first, count, with_payload)
             else:
-                found = self._filtered_page(
-                    request.filter, first, request.limit + 1, request.with_payload.enabled
-                )
+                found = self.retried(lambda: self._filtered_page(condition, first, count, with_payload))
             more[:] = [point[1] for point in found[request.limit :]]
             return found[: request.limit]
 
@@ -115,23 +114,26 @@ class PointReader:
 
     def _filtered_page(
         self, condition: Filter, first: StoredId | None, count: int, with_payload: bool
-    ) -> list[StoredPoint]:
-        """The first points by id that satisfy a filter; read again when one of them changed meanwhile."""
-        for _ in range(_ATTEMPTS):
-            _, (matching,) = self._parts.matching_rows([condition])
-            if len(matching) <= _SORTED_ROWS_MAX:
-                keyed = [
-                    (point[1], point[0]) for point in self._store.points_of_rows(matching.tolist(), False)
-                ]
-                complete = len(keyed) == len(matching)
-                keyed = [pair for pair in keyed if first is None or _id_order(pair[0]) >= _id_order(first)]
-                rows = [row for _, row in sorted(keyed, key=lambda pair: _id_order(pair[0]))[:count]]
-            else:
-                rows, complete = self._walk(matching, first, count), True
-            found = {point[0]: point for point in self._store.points_of_rows(rows, with_payload)}
-            if complete and len(found) == len(rows):
-                break
-        return [found[row] for row in rows if row in found]
+    ) -> list[StoredPoint] | None:
+        """The first points by id that satisfy a filter; None when one of them is just changing."""
+        writer = self._parts.writer
+        commits, published = writer.commits, writer.publications
+        _, (matching,) = self._parts.matching_rows([condition])
+        if len(matching) > _SORTED_ROWS_MAX:
+            rows = self._walk(matching, first, count)
+            # A point that got another row meanwhile was passed over.
+            if not commits == published == writer.commits:
+                return None
+        else:
+            keyed = [
+                (_id_order(point[1]), point[0])
+                for point in self._store.points_of_rows(matching.tolist(), False)
+            ]
+            if len(keyed) < len(matching):
+                return None
+            rows = [row for key, row in sorted(keyed) if first is None or key >= _id_order(first)][:count]
+        found = {point[0]: point for point in self._store.points_of_rows(rows, with_payload)}
+        return [found[row] for row in rows] if len(found) == len(rows) else None
 
     def _walk(self, matching: NDArray[np.int64], first: StoredId | None, count: int) -> list[int]:
         """The first rows in order of id that are among `matching` (ascending)."""
@@ -156,15 +158,15 @@ class PointReader:
             order = self._parts.field_indexes.values(order_by.key)
             return order.page(request.limit, order_by.descending, start, allowed)
 
-        def read() -> list[StoredPoint]:
+        def attempt() -> list[StoredPoint] | None:
             nonlocal page
             page = self._parts.read_consistently(ordered)
-            found = {
-                p[0]: p for p in self._store.points_of_rows(page.rows.tolist(), request.with_payload.enabled)
-            }
-            kept = np.array([row in found for row in page.rows.tolist()], dtype=np.bool_)
-            page = Order(page.rows[kept], page.values[kept])
-            return [found[row] for row in page.rows.tolist()]
+            rows = page.rows.tolist()
+            found = {p[0]: p for p in self._store.points_of_rows(rows, request.with_payload.enabled)}
+            return [found[row] for row in rows] if len(found) == len(set(rows)) else None
+
+        def read() -> list[StoredPoint]:
+            return self.retried(attempt)
 
         records = self._records(read, request.with_payload, request.with_vectors)
         values = page.values.tolist()

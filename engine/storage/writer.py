@@ -48,6 +48,9 @@ class Writer:
         self.failure: NearfieldError | None = None
         self.publish_lock = threading.RLock()
         """Held from commit to the end of publication: who holds it sees memory and disk agree."""
+        self.commits = 0
+        self.publications = 0
+        """Commits begun, and commits whose effects are visible; equal whenever memory and disk agree."""
         self._store = store
         self._begin = begin
         self._publish = publish
@@ -184,8 +187,12 @@ class Writer:
             self._store.save_counters(transaction.counters)
             with self.publish_lock:
                 committing = True
-                self._store.writer.execute("COMMIT")
-                self._publish(transaction)
+                self.commits += 1
+                try:
+                    self._store.writer.execute("COMMIT")
+                    self._publish(transaction)
+                finally:
+                    self.publications += 1
         except BaseException as error:
             failure = self._undo(error, committing)
             return [failure] * len(group)

@@ -254,17 +254,22 @@ def test_cost_hint_grows_with_what_is_scanned(points: Collection) -> None:
     assert points.search_cost_hint([SearchRequest(VALUES[0], filter=EVEN)]) > one
 
 
-def test_reads_are_consistent_while_points_are_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sorted_max", [0, 10**6])
+def test_reads_are_consistent_while_points_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sorted_max: int
+) -> None:
     """Every version of every point satisfies the filter: none may ever be missing."""
+    monkeypatch.setattr(reader, "_SORTED_ROWS_MAX", sorted_max)
     config = EngineConfig(growing_bytes_seal=16_000, settle_pause_s=0.05)
     tagged = parse_filter({"must": [{"key": "tag", "match": {"value": "x"}}]})
     with Database.open(tmp_path / "data", config=config) as database:
         collection = database.create_collection("points", schema())
         ids = list(range(60))
-        collection.upsert(batch(ids, payloads=[{"tag": "x"}] * 60))
+        payloads = [{"tag": "x", "n": point} for point in ids]
+        collection.upsert(batch(ids, payloads=payloads))
         pending = []
         for round_ in range(60):
-            pending.append(collection.submit_upsert(batch(ids, payloads=[{"tag": "x"}] * 60, seed=round_)))
+            pending.append(collection.submit_upsert(batch(ids, payloads=payloads, seed=round_)))
             assert collection.count(tagged) == 60
             assert collection.count() == 60
             [plain, filtered] = collection.search(
@@ -272,6 +277,8 @@ def test_reads_are_consistent_while_points_are_replaced(tmp_path: Path) -> None:
             )
             assert len(plain) == len(filtered) == 60
             page = collection.scroll(ScrollRequest(limit=100, filter=tagged, with_vectors=True))
+            assert [record.id for record in page.records] == ids
+            page = collection.scroll(ScrollRequest(limit=100, order_by=OrderBy("n")))
             assert [record.id for record in page.records] == ids
         for future in pending:
             future.result()
