@@ -136,6 +136,36 @@ def test_order_pages() -> None:
             order_start(wrong)
 
 
+def test_orders_keep_large_integers_apart_from_floats() -> None:
+    order = Order.of(
+        [(np.array([2, 1, 3]), np.array([2**53 + 1, 2**53, 7])), (np.array([4, 3]), np.array([0.5, 7.0]))]
+    )
+    assert order.rows.tolist() == [4, 3, 1, 2]
+    assert order.values.tolist() == [0.5, 7, 2**53, 2**53 + 1]
+    assert order.page(9, start_from=7.5).values.tolist() == [2**53, 2**53 + 1]
+    assert order.page(1, descending=True, start_from=2**53).rows.tolist() == [1]
+    integers = Order.of([(np.array([1, 2]), np.array([2**53, 2**53 + 1]))])
+    assert integers.page(9, descending=True, start_from=2.0**53).rows.tolist() == [1]
+    assert integers.page(9, start_from=1e300).rows.tolist() == []
+
+
+def test_all_words_must_stand_in_one_string() -> None:
+    documents = [
+        {"k": ["red", "green"]},
+        {"k": ["red green"]},
+        {"k": ["x", "Green, red"]},
+        {"k": "green red"},
+    ]
+    rows = Rows({row: orjson.dumps(document) for row, document in enumerate(documents)})
+    indexes = FieldIndexes(lambda: rows.by_row.items())
+    for condition, expected in [
+        (expr.MatchText("k", "red green"), [1, 2, 3]),
+        (expr.MatchText("k", "red green", any_word=True), [0, 1, 2, 3]),
+        (expr.MatchPhrase("k", "green red"), [2, 3]),
+    ]:
+        assert indexes.evaluate(expr.Filter(must=[condition]), rows).tolist() == expected
+
+
 def test_readers_beside_a_writer_see_whole_writes() -> None:
     """Every write adds two rows with the same new value: no reader sees only one of them."""
     rows = Rows({})

@@ -1,5 +1,6 @@
 """Rows in the order of a payload key."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.filter.datetime_value import parse_microseconds
 from nearfield.engine.filter.evaluate import comparable
+from nearfield.engine.filter.field_index.bounds import INT64_MAX
+
+_EXACT_MAX = 2**53
+"""The integers up to here are floats as well."""
 
 
 def order_start(value: float | str, path: str = "order_by.start_from") -> float:
@@ -23,14 +28,21 @@ def order_start(value: float | str, path: str = "order_by.start_from") -> float:
     return number
 
 
+def _lose_digits(parts: list[NDArray[Any]]) -> bool:
+    """Whether floats stand beside integers that floats cannot hold."""
+    integers = [values for values in parts if values.dtype == np.int64]
+    large = any(values.max() > _EXACT_MAX or values.min() < -_EXACT_MAX for values in integers)
+    return large and len(integers) < len(parts)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Order:
     """(row, value) pairs by ascending value, then row. A row with several values is there once for each.
 
     Args:
         rows: int64 [n].
-        values: numbers, and datetimes as microseconds since 1970 UTC; int64 [n], or float64
-            [n] where floats are among them.
+        values: numbers, and datetimes as microseconds since 1970 UTC; int64 [n], or float64 [n] with
+            floats among them, or Python's numbers [n] where float64 would not do.
     """
 
     rows: NDArray[np.int64]
@@ -43,6 +55,12 @@ class Order:
         given = [part for part in parts if len(part[0])]
         if not given:
             return cls(np.empty(0, np.int64), np.empty(0, np.int64))
+        if _lose_digits([values for _, values in given]):
+            pairs = sorted(
+                {pair for rows, values in given for pair in zip(values.tolist(), rows.tolist(), strict=True)}
+            )
+            exact = np.array([value for value, _ in pairs], dtype=object)
+            return cls(np.array([row for _, row in pairs], np.int64), exact)
         rows = np.concatenate([rows for rows, _ in given])
         values = np.concatenate([values for _, values in given])
         order = np.lexsort((rows, values))
@@ -65,6 +83,9 @@ class Order:
         """
         rows, values = self.rows, self.values
         if start_from is not None:
+            if values.dtype == np.int64 and abs(start_from) < INT64_MAX:
+                # An integer compares exactly.
+                start_from = math.floor(start_from) if descending else math.ceil(start_from)
             cut = int(np.searchsorted(values, start_from, "right" if descending else "left"))
             kept = slice(0, cut) if descending else slice(cut, None)
             rows, values = rows[kept], values[kept]
