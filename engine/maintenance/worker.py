@@ -138,7 +138,8 @@ class MaintenanceWorker:
                     if self._closing or id(parts) not in self._cares:
                         raise Unavailable("the collection was closed")
                     if deadline is not None and time.monotonic() >= deadline:
-                        raise Unavailable(f"still at work after {timeout_s} s: {list(care.running.values())}")
+                        doing = list(care.running.values()) or care.trouble
+                        raise Unavailable(f"still at work after {timeout_s} s: {doing}")
                     self._changed.wait(_WAIT_INTERVAL_S)
             finally:
                 care.hurry -= 1
