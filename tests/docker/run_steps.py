@@ -4,11 +4,12 @@
     python -m tests.docker.run_steps start OUT
     python -m tests.docker.run_steps health OUT
 
-`build` makes one root file system per stage under OUT: it copies a prepared one in place of the image that
-FROM names (the only liberty taken) and executes RUN and COPY as they are written, RUN in a chroot inside a
-mount namespace of its own. `start` runs ENTRYPOINT and CMD of the last stage as its USER, `health` its
-HEALTHCHECK. `--carry` shows files and folders of this machine (its package registry's settings) to the steps
-at the same path; they are mounted, so the image does not keep them. Needs root and Linux.
+`build` makes one root file system per stage under OUT: it copies a prepared one in place of the image
+that FROM names (the only liberty taken) and executes RUN and COPY as they are written, RUN in a chroot
+inside mount and process namespaces of its own. `start` runs ENTRYPOINT and CMD of the last stage as its
+USER and as process 1, `health` its HEALTHCHECK. `--carry` shows files and folders of this machine (its
+package registry's settings) to the steps at the same path; they are mounted, so the image does not keep
+them. Needs root and Linux.
 """
 
 import argparse
@@ -41,13 +42,24 @@ exec chroot --userspec="$user" "$root" /bin/sh -c 'cd "$0" && exec "$@"' "$direc
 def execute(
     root: Path, settings: ImageSettings, words: list[str], carry: list[str], env: dict[str, str]
 ) -> int:
-    """Run one command inside a root file system, in namespaces of its own; returns its exit status."""
+    """Run a command inside a root file system, as process 1 of its own namespaces; returns its status."""
     made = [_mount_point(root, path) for path in carry]
     inside = {"HOME": "/", **env, **settings.args, **settings.env}
     arguments = [str(root), settings.user, settings.workdir, str(len(carry)), *carry, *words]
     try:
         return subprocess.run(
-            ["unshare", "--mount", "--fork", "--kill-child", "/bin/sh", "-c", ENTER, "enter", *arguments],
+            [
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "/bin/sh",
+                "-c",
+                ENTER,
+                "enter",
+                *arguments,
+            ],
             env=inside,
         ).returncode
     finally:
