@@ -16,6 +16,7 @@ def _run(*command: str) -> None:
 
 def test_ruff() -> None:
     _run("ruff", "check", "--no-cache", "--output-format=concise", ".")
+    _run("ruff", "format", "--no-cache", "--check", ".")
 
 
 def test_shell_scripts() -> None:
