@@ -120,6 +120,15 @@ def parse(path: Path = DOCKERFILE) -> list[Stage]:
     return stages
 
 
+def final_image() -> ImageSettings:
+    """How the image that the last stage makes runs."""
+    settings = ImageSettings()
+    for step in parse()[-1].steps:
+        if step.instruction not in ("RUN", "COPY"):
+            settings.apply(step, {})
+    return settings
+
+
 def copy_arguments(words: list[str]) -> tuple[dict[str, str], list[str], str]:
     """Options, sources and destination of a COPY."""
     options = dict(word[2:].split("=", 1) for word in words if word.startswith("--"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from tests.docker.dockerfile import ImageSettings, parse
+from tests.docker.dockerfile import final_image
 from tests.helpers.checkout import ROOT
 
 COMPOSE = ROOT / "server" / "compose.yaml"
@@ -29,14 +29,6 @@ def _service() -> dict[str, Any]:
     return service
 
 
-def _image() -> ImageSettings:
-    settings = ImageSettings()
-    for step in parse()[-1].steps:
-        if step.instruction not in ("RUN", "COPY"):
-            settings.apply(step, {})
-    return settings
-
-
 def test_every_key_is_one_compose_knows() -> None:
     assert set(_compose()) <= {"name", "services", "volumes", "networks", "configs", "secrets"}
     assert set(_service()) <= SERVICE_KEYS
@@ -48,8 +40,8 @@ def test_builds_from_the_checkout() -> None:
     assert context == ROOT and (context / "Dockerfile").is_file()
 
 
-def test_ports_and_volumes_meet_the_image() -> None:
-    image = _image()
+def test_ports_and_volumes_meet_thefinal_image() -> None:
+    image = final_image()
     (port,) = _service()["ports"]
     assert port.startswith("127.0.0.1:"), "an open port without a key is for this machine only"
     assert int(port.rsplit(":", 1)[1]) in image.ports

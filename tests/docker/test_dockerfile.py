@@ -10,36 +10,16 @@ import pytest
 
 from tests.docker.dockerfile import (
     DOCKERFILE,
-    ImageSettings,
     command,
     context_files,
     copy_arguments,
+    final_image,
     ignored,
     parse,
 )
 from tests.helpers.checkout import PACKAGES, ROOT
 
 PORT_DEFAULT = 6333
-SETTERS = {
-    "ENV",
-    "ARG",
-    "USER",
-    "WORKDIR",
-    "ENTRYPOINT",
-    "CMD",
-    "HEALTHCHECK",
-    "EXPOSE",
-    "VOLUME",
-    "STOPSIGNAL",
-}
-
-
-def _image() -> ImageSettings:
-    settings = ImageSettings()
-    for step in parse()[-1].steps:
-        if step.instruction in SETTERS:
-            settings.apply(step, {})
-    return settings
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -64,13 +44,13 @@ def test_only_the_first_stage_has_a_compiler() -> None:
 
 
 def test_runs_as_an_ordinary_user() -> None:
-    user, _, group = _image().user.partition(":")
+    user, _, group = final_image().user.partition(":")
     assert user.isdecimal() and group.isdecimal(), "numeric ids let a cluster verify that it is not root"
     assert int(user) >= 10_000 and int(group) >= 10_000
 
 
 def test_starts_one_process_in_exec_form() -> None:
-    image = _image()
+    image = final_image()
     stage = parse()[-1]
     assert all(value.startswith("[") for value in stage.values("ENTRYPOINT") + stage.values("CMD"))
     assert (image.entrypoint, image.cmd) == (["nearfield"], ["serve"])
@@ -78,14 +58,14 @@ def test_starts_one_process_in_exec_form() -> None:
 
 
 def test_says_where_data_and_port_are() -> None:
-    image = _image()
+    image = final_image()
     assert image.ports == [PORT_DEFAULT] == [int(image.env["NEARFIELD_PORT"])]
     assert image.volumes == [image.env["NEARFIELD_DATA"]]
     assert image.env["NEARFIELD_HOST"] == "0.0.0.0"
 
 
 def test_health_check_is_a_program_the_image_has() -> None:
-    check = _image().healthcheck
+    check = final_image().healthcheck
     assert check[:2] == ["python3", "-c"] and "/readyz" in check[2]
     compile(check[2], "HEALTHCHECK", "exec")
 
