@@ -33,7 +33,7 @@ def decode(kind: type[T], body: RequestBody) -> T:
     try:
         return cast(T, _decoder(cast(Any, kind)).decode(body))
     except msgspec.ValidationError as error:
-        raise _explained(str(error)) from None
+        raise _explained(str(error), kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"Format error in JSON body: {error}") from None
 
@@ -47,12 +47,12 @@ def convert(value: object, kind: type[T], path: str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        explained = _explained(str(error))
+        explained = _explained(str(error), kind)
         inner = f"{path}.{explained.path}" if explained.path else path
         raise type(explained)(explained.message, inner) from None
 
 
-def _explained(text: str) -> InvalidRequest:
+def _explained(text: str, kind: object) -> InvalidRequest:
     """The decoder's message, its path in our form, with a helping word about what is known but not served."""
     at = _AT.search(text)
     path = (at.group(1) or None) if at else None
@@ -67,6 +67,9 @@ def _explained(text: str) -> InvalidRequest:
         return not_served(
             f"queries by `{unknown.group(1)}`", "a vector, a point id, `order_by` or `sample`", path
         )
+    if unknown and path is None and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
+        message = f"{message}, expected one of {known}"
     if path and path.endswith("]") and message == "Expected `float`, got `array`":
         return not_served("multi-vectors", "one list of numbers per vector name", path)
     if path and "vector" in path and message.endswith("got `object`"):

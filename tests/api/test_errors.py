@@ -61,7 +61,7 @@ def _point(**changes: Any) -> dict[str, Any]:
         (QUERY, {"query": V, "filter": {"musst": []}}, 400, ["musst", "filter"]),
         (QUERY, {"query": V, "with_payload": {"include": ["a"], "exclude": ["b"]}}, 400, ["with_payload"]),
         (QUERY, {"query": V, "with_vector": ["other"]}, 400, ["other"]),
-        (QUERY, {"query": V, "lookup": 1}, 400, ["unknown field `lookup`"]),
+        (QUERY, {"query": V, "lookup": 1}, 400, ["unknown field `lookup`, expected one of query, "]),
         (("POST", "/points"), {}, 400, ["`ids`"]),
         (("POST", "/points"), {"ids": ["x"]}, 400, ["ids[0]"]),
         (("POST", "/points/delete"), {}, 400, ["`points` or `filter`"]),
