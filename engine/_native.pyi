@@ -2,6 +2,7 @@
 Native core of Nearfield: SIMD kernels and the loops over rows. Releases the GIL while it works.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -130,3 +131,178 @@ def gather_distances(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.t
     Raises:
         ValueError: a wrong dtype, shape or value, or an offset outside the rows.
     """
+
+def lvq_stride(dims: int, bits: int, alignment: int) -> int:
+    """
+    Bytes from row to row of LVQ codes.
+
+    Args:
+        dims: of the encoded rows.
+        bits: 4 or 8 per dimension.
+        alignment: the bytes are a multiple of it.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    """
+
+def lvq_encode(rows: numpy.typing.NDArray[numpy.float32], bits: int, clip: bool, norms: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.uint8], stride: int, pool: ThreadPool | None = None) -> None:
+    """
+    Encode centred rows with a step and a bias of their own (arXiv 2304.04759, definition 1).
+
+    Args:
+        rows: float32 [n, d], C-contiguous.
+        bits: 4 or 8 per dimension.
+        clip: shrink the range of a row for the least squared error.
+        norms: float32 [n], stored with the rows; None stores the squared lengths of what the codes stand for.
+        out: uint8 [at least n * stride], written to.
+        stride: bytes from row to row, see `lvq_stride`.
+        pool: whose threads share the work.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    """
+
+def lvq_decode(codes: numpy.typing.NDArray[numpy.uint8], count: int, dims: int, bits: int, stride: int) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    The rows that codes stand for, float32 [count, dims].
+
+    Args:
+        codes: uint8 [at least count * stride], as `lvq_encode` wrote them.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    """
+
+NO_NEIGHBOUR: int = 4294967295
+
+def link_clusters(vectors: numpy.typing.NDArray[numpy.int8], scales: numpy.typing.NDArray[numpy.float32], cluster_starts: numpy.typing.NDArray[numpy.int64], probes: numpy.typing.NDArray[numpy.int32], candidates: int, degree: int, alpha: float, pool: ThreadPool | None = None, cancel: CancelFlag | None = None, progress: Callable[[float], object] | None = None) -> numpy.typing.NDArray[numpy.uint32]:
+    """
+    Link every vector to its nearest within the clusters around it, pruned.
+
+    Args:
+        vectors: int8 [n, d rounded up to 64], zero-padded, C-contiguous.
+        scales: float32 [n], of one step of each vector.
+        cluster_starts: int64 [c + 1]; the vectors lie in the order of their clusters.
+        probes: int32 [c, p], the clusters searched for the vectors of one.
+        candidates: nearest vectors found before pruning.
+        degree: most links of a vector.
+        alpha: of the pruning, on squared distances, at least 1.
+        pool: whose threads share the work; the result does not depend on them.
+        cancel: polled now and then.
+        progress: called with the share done, from any thread.
+
+    Returns:
+        uint32 [n, degree], nearest first, padded with NO_NEIGHBOUR.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+        Cancelled: `cancel` was set.
+    """
+
+def link_candidates(vectors: numpy.typing.NDArray[numpy.int8], scales: numpy.typing.NDArray[numpy.float32], first: int, candidates: numpy.typing.NDArray[numpy.int64], degree: int, alpha: float, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.uint32]:
+    """
+    Prune given candidates of the vectors from `first` on.
+
+    Args:
+        vectors: int8 [n, d rounded up to 64], zero-padded, C-contiguous.
+        scales: float32 [n], of one step of each vector.
+        first: vector that candidates[0] belongs to.
+        candidates: int64 [m, c], vectors; negative ones, repeated ones and the vector itself are passed over.
+        degree: most links of a vector.
+        alpha: of the pruning, on squared distances, at least 1.
+        pool: whose threads share the work; the result does not depend on them.
+        cancel: polled now and then.
+
+    Returns:
+        uint32 [m, degree], nearest first, padded with NO_NEIGHBOUR.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+        Cancelled: `cancel` was set.
+    """
+
+def add_reverse(vectors: numpy.typing.NDArray[numpy.int8], scales: numpy.typing.NDArray[numpy.float32], forward: numpy.typing.NDArray[numpy.uint32], alpha: float, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.uint32]:
+    """
+    Join every list with the vectors that point to its owner, and prune what is too long.
+
+    Args:
+        vectors: int8 [n, d rounded up to 64], zero-padded, C-contiguous.
+        scales: float32 [n], of one step of each vector.
+        forward: uint32 [n, degree], padded with NO_NEIGHBOUR.
+        alpha: of the pruning, on squared distances, at least 1.
+        pool: whose threads share the work; the result does not depend on them.
+        cancel: polled now and then.
+
+    Returns:
+        uint32 [n, degree], nearest first, padded with NO_NEIGHBOUR.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+        Cancelled: `cancel` was set.
+    """
+
+def connect_and_order(neighbours: numpy.typing.NDArray[numpy.uint32], entry: int) -> tuple[numpy.typing.NDArray[numpy.uint32], int]:
+    """
+    Make every node reachable from one, and number the nodes breadth first.
+
+    Args:
+        neighbours: uint32 [n, degree], padded with NO_NEIGHBOUR; changed where a node was out of reach.
+        entry: the node to start from.
+
+    Returns:
+        uint32 [n], the node to be stored at each place, and how many nodes had to be linked.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    """
+
+class Graph:
+    """
+    A searchable graph over arrays that it keeps alive; any number of threads may search it.
+
+    Args:
+        neighbours: uint32 [n, degree], nodes, padded with NO_NEIGHBOUR.
+        entries: uint32 [e], nodes every search starts from.
+        row_of: uint32 [n], the row each node stands for.
+        primary: uint8 [n * primary_stride + 64], codes of the projected rows, what the traversal reads.
+        secondary: uint8 [n * secondary_stride + 64], codes of the whole rows, for re-ranking.
+        rows: float32, float16 or uint8 [m, d], the full rows, for the last re-ranking.
+        row_scale: float32 [m], factor of each row's distance.
+        metric: 'l2' (squared Euclidean) or 'ip' (negated inner product).
+        mean: float32 [d], subtracted from rows before they were multiplied by `scale` and encoded.
+        projection: int8 [primary_dims, d rounded up to 64], the query's side; None: primary codes are of
+            whole rows.
+        projection_sums: int32 [primary_dims], sums of the projection's rows.
+        projection_scales: float32 [primary_dims], of one step of the projection's rows.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    """
+
+    def __init__(self, neighbours: numpy.typing.NDArray[numpy.uint32], entries: numpy.typing.NDArray[numpy.uint32], row_of: numpy.typing.NDArray[numpy.uint32], primary: numpy.typing.NDArray[numpy.uint8], primary_bits: int, primary_dims: int, primary_stride: int, secondary: numpy.typing.NDArray[numpy.uint8] | None, secondary_bits: int, secondary_stride: int, rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8] | None, row_scale: numpy.typing.NDArray[numpy.float32] | None, metric: str, mean: numpy.typing.NDArray[numpy.float32], scale: float, projection: numpy.typing.NDArray[numpy.int8] | None, projection_sums: numpy.typing.NDArray[numpy.int32] | None, projection_scales: numpy.typing.NDArray[numpy.float32] | None) -> None: ...
+
+    def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, rerank_secondary: int, rerank_exact: int, in_flight: int = 4, matches_least: int = 0, scan: bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int]]:
+        """
+        The k nearest rows the graph leads to.
+
+        Args:
+            queries: float32 [nq, d], C-contiguous.
+            k: how many, at least 1.
+            ef: the traversal ends when the nearest `ef` nodes have been expanded; at least k are.
+            rerank_secondary: candidates re-scored with the secondary codes.
+            rerank_exact: of those, re-scored with the full rows.
+            in_flight: queries a thread takes turns between.
+            matches_least: with `allow`, a query whose window holds fewer allowed nodes gets no answer.
+            scan: score every allowed code row instead of walking the graph.
+            allow: uint64 [ceil(m / 64)]; bit i % 64 of word i // 64 allows row i. None allows all.
+            pool: whose threads share the queries.
+            cancel: polled once per 64 queries.
+
+        Returns:
+            rows int64 [nq, k], -1 pads; distances float32 [nq, k], +inf pads, up to a constant of the query where
+            there are no full rows; code rows scored and nodes expanded.
+
+        Raises:
+            ValueError: a wrong dtype, shape or value; says what was expected and what came.
+            Cancelled: `cancel` was set.
+        """

@@ -28,6 +28,24 @@ def _ivf() -> IndexBuilder:
     return IvfBuilder()
 
 
+def _graph() -> IndexBuilder:
+    from nearfield.index_builders.graph.builder import graph_builder
+
+    return graph_builder()
+
+
+def _lvq() -> IndexBuilder:
+    from nearfield.index_builders.graph.builder import lvq_builder
+
+    return lvq_builder()
+
+
+def _leanvec() -> IndexBuilder:
+    from nearfield.index_builders.graph.builder import leanvec_builder
+
+    return leanvec_builder()
+
+
 def _auto() -> IndexPolicy:
     from nearfield.index_builders.auto import AutoPolicy
 
@@ -39,6 +57,9 @@ def register(registry: Registry) -> None:
     registry.register("flat", _flat)
     registry.register("hnsw", _hnsw)
     registry.register("ivf", _ivf)
+    registry.register("graph", _graph)
+    registry.register("lvq", _lvq)
+    registry.register("leanvec", _leanvec)
     registry.register_policy("auto", _auto)
 
 

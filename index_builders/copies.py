@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine.index.protocol import Rows
+from nearfield.engine.segment import bitmap
 from nearfield.index_builders.base_rows import BLOCK_ROWS
 
 COPIES_MAX: Final = 8
@@ -66,6 +67,12 @@ class GraphPoints:
         owners = np.repeat(np.arange(len(points)), sizes)
         within = np.arange(len(owners)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return self._members[self._starts[points][owners] + within].astype(np.int64), owners
+
+    def first_row_bitmap(self, allow: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """The bitmap of the points' first rows, for points of which any row is set in a bitmap of rows."""
+        count = len(self.point_of_row)
+        kept = np.bitwise_or.reduceat(bitmap.to_bools(allow, count)[self._members], self._starts)
+        return bitmap.from_positions(self._members[self._starts[kept]].astype(np.int64), count)
 
     def resident_bytes(self) -> int:
         """Bytes of the tables."""

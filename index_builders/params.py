@@ -28,6 +28,28 @@ class IntParam:
 
 
 @dataclass(frozen=True)
+class FloatParam:
+    """A number within bounds."""
+
+    name: str
+    default: float
+    least: float
+    most: float
+
+    def check(self, value: object) -> float:
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and self.least <= value <= self.most
+        ):
+            return float(value)
+        raise InvalidRequest(
+            f"{self.name} must be a number from {self.least} to {self.most}, got {value!r:.80}",
+            f"params.{self.name}",
+        )
+
+
+@dataclass(frozen=True)
 class BoolParam:
     """A switch."""
 
@@ -40,7 +62,9 @@ class BoolParam:
         raise InvalidRequest(f"{self.name} must be true or false, got {value!r:.80}", f"params.{self.name}")
 
 
-def parse(kind: str, declared: Sequence[IntParam | BoolParam], params: Mapping[str, Any]) -> dict[str, Any]:
+def parse(
+    kind: str, declared: Sequence[IntParam | FloatParam | BoolParam], params: Mapping[str, Any]
+) -> dict[str, Any]:
     """Every declared parameter, checked, with defaults for those not given.
 
     Raises:

@@ -19,6 +19,7 @@
 #include "core/normalize.h"
 #include "core/thread_pool.h"
 #include "flat/flat_search.h"
+#include "kernels/code_kernels.h"
 
 using namespace nearfield;
 
@@ -228,6 +229,74 @@ void compare_searches(const KernelTable& tier, std::mt19937& random) {
     check(cancelled, "flat search is cancelled");
 }
 
+struct CodeAnswers {
+    std::vector<float> scan4, scan8;
+    std::vector<std::int32_t> dots, tile;
+    std::vector<std::int8_t> quantized;
+    float scale;
+};
+
+// Random code rows of `dims` coordinates: the constants are halves between 1 and 2, so that scans can be
+// compared.
+CodeAnswers run_codes(const CodeKernels& tier, std::size_t dims, unsigned seed) {
+    constexpr std::size_t kRows = 11, kQueries = 7, kTail = 8;
+    std::mt19937 random(seed);
+    const std::size_t blocks = (dims + 63) / 64, width = blocks * 64, stride = width + kTail;
+    std::vector<std::uint8_t> rows(kRows * stride + 64);
+    for (std::uint8_t& byte : rows) byte = static_cast<std::uint8_t>(random());
+    for (std::size_t r = 0; r < kRows; ++r) {
+        const std::uint16_t constants[2] = {static_cast<std::uint16_t>(0x3c00u | (random() & 0x3ffu)),
+                                            static_cast<std::uint16_t>(0x3c00u | (random() & 0x3ffu))};
+        const float norm = static_cast<float>(random() % 1000);
+        std::memcpy(rows.data() + r * stride + width, constants, sizeof constants);
+        std::memcpy(rows.data() + r * stride + width + 4, &norm, sizeof norm);
+    }
+    std::vector<std::int8_t> query(2 * width), left(kQueries * width), right(kRows * width);
+    for (auto* vectors : {&query, &left, &right}) {
+        for (std::int8_t& value : *vectors)
+            value = static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127);
+    }
+    std::vector<std::int32_t> sums(kRows);
+    for (std::size_t i = 0; i < right.size(); ++i) sums[i / width] += right[i];
+    const std::vector<std::uint32_t> ids{10, 0, 3, 3, 7, 9, 1};
+    CodeAnswers answers{std::vector<float>(ids.size()),
+                        std::vector<float>(kRows),
+                        std::vector<std::int32_t>(kRows),
+                        std::vector<std::int32_t>(kQueries * kRows),
+                        std::vector<std::int8_t>(dims),
+                        0.0f};
+    tier.scan4({query.data(), 1.0f, 2.0f, 3.0f, rows.data(), stride, blocks, ids.data(), ids.size(),
+                answers.scan4.data()});
+    tier.scan8({query.data(), 1.0f, 2.0f, 3.0f, rows.data(), stride, blocks, nullptr, kRows,
+                answers.scan8.data()});
+    tier.dot_rows(left.data(), right.data(), sums.data(), width, kRows, answers.dots.data());
+    tier.dot_tile(left.data(), kQueries, right.data(), sums.data(), kRows, width, answers.tile.data(), kRows);
+    std::vector<float> values(dims);
+    for (float& value : values) value = std::uniform_real_distribution<float>(-3.0f, 3.0f)(random);
+    answers.scale = tier.quantize(values.data(), dims, answers.quantized.data()).scale;
+    return answers;
+}
+
+bool all_near(const std::vector<float>& found, const std::vector<float>& expected) {
+    bool agrees = found.size() == expected.size();
+    for (std::size_t i = 0; agrees && i < found.size(); ++i)
+        agrees = std::fabs(found[i] - expected[i]) <= 1.0f + 1e-5f * std::fabs(expected[i]);
+    return agrees;
+}
+
+void compare_codes(const CodeKernels& tier, std::size_t dims) {
+    const std::string what = std::string(tier.isa) + " codes of dims " + std::to_string(dims);
+    const auto seed = static_cast<unsigned>(dims);
+    const CodeAnswers found = run_codes(tier, dims, seed);
+    const CodeAnswers expected = run_codes(kBaselineCodeKernels, dims, seed);
+    check(found.dots == expected.dots, what + ": dot_rows is the baseline's");
+    check(found.tile == expected.tile, what + ": dot_tile is the baseline's");
+    check(std::equal(found.dots.begin(), found.dots.end(), found.tile.begin()), what + ": a row of the tile");
+    check(found.quantized == expected.quantized && found.scale == expected.scale, what + ": quantize");
+    check(all_near(found.scan4, expected.scan4), what + ": scan4");
+    check(all_near(found.scan8, expected.scan8), what + ": scan8");
+}
+
 void use_pool_from_many_threads() {
     ThreadPool pool(3);
     std::vector<std::thread> callers;
@@ -271,7 +340,10 @@ void normalize_some_rows() {
 int main() {
     std::mt19937 random(1);
     for (const KernelTable* tier : available_tiers()) {
-        for (std::size_t dims = 1; dims <= 130; ++dims) compare_tier(*tier, dims, random);
+        for (std::size_t dims = 1; dims <= 130; ++dims) {
+            compare_tier(*tier, dims, random);
+            compare_codes(*tier->codes, dims);
+        }
         compare_tier(*tier, 768, random);
         compare_checksums(*tier, random);
         compare_searches(*tier, random);

@@ -82,7 +82,7 @@ def test_auto_chooses(count: int | None, metric: str, kind: str) -> None:
         ({"kind": "hnsw", "params": []}, None),
         ({"kind": "hnsw", "params": [1]}, "params must be an object"),
         ({"kind": "hnsw", "size": 1}, "got `size`"),
-        ({"kind": "tree"}, "must be one of auto, flat, hnsw, ivf, got `tree`"),
+        ({"kind": "tree"}, "must be one of auto, flat, graph, hnsw, ivf, leanvec, lvq, got `tree`"),
         ({"kind": "hnsw", "params": {"M": 16}}, "no parameter `M`; it has: deterministic, ef, .*, m"),
         ({"kind": "hnsw", "params": {"m": 1}}, "m must be an integer from 2 to 512, got 1"),
         ({"kind": "hnsw", "params": {"m": 16.0}}, "m must be an integer"),

@@ -2,12 +2,17 @@
 
 #include <nanobind/stl/string.h>
 
+#include <iterator>
 #include <string>
 
 namespace nb = nanobind;
 
 namespace nearfield::bindings {
 namespace {
+
+// In the order of DType.
+constexpr const char* kDTypeNames[] = {"float32", "float16", "uint8",  "int8",
+                                       "uint32",  "int32",   "uint64", "int64"};
 
 DType dtype_of(const char* format, Py_ssize_t item_bytes) {
     if (format == nullptr) return item_bytes == 1 ? DType::u8 : DType::other;
@@ -17,6 +22,9 @@ DType dtype_of(const char* format, Py_ssize_t item_bytes) {
         case 'f': return DType::f32;
         case 'e': return DType::f16;
         case 'B': return DType::u8;
+        case 'b': return DType::i8;
+        case 'I': return item_bytes == 4 ? DType::u32 : DType::other;
+        case 'i': return item_bytes == 4 ? DType::i32 : DType::other;
         case 'L':
         case 'Q': return item_bytes == 8 ? DType::u64 : DType::other;
         case 'l':
@@ -79,12 +87,26 @@ RowType row_type(const ArrayView& rows) {
     rows.reject("float32, float16 or uint8 [n, d] with d of at least 1");
 }
 
+void expect(const ArrayView& view, DType dtype, std::initializer_list<std::size_t> shape) {
+    std::string expected = std::string(kDTypeNames[static_cast<int>(dtype)]) + " [";
+    bool fits = view.is(dtype, shape.size());
+    std::size_t axis = 0;
+    for (const std::size_t size : shape) {
+        expected += (axis > 0 ? ", " : "") + std::to_string(size);
+        fits = fits && view.shape(axis) == size;
+        ++axis;
+    }
+    if (!fits) view.reject(expected + "]");
+}
+
 nb::object empty_array(DType dtype, std::initializer_list<std::size_t> shape) {
     // Looked up once and kept for the life of the process: this is on the path of every search.
     static const nb::handle empty = nb::object(nb::module_::import_("numpy").attr("empty")).release();
-    static const nb::handle float32 = nb::module_::import_("numpy").attr("dtype")("float32").release();
-    static const nb::handle int64 = nb::module_::import_("numpy").attr("dtype")("int64").release();
-    const nb::handle wanted = dtype == DType::i64 ? int64 : float32;
+    static nb::handle dtypes[std::size(kDTypeNames)];
+    nb::handle& wanted = dtypes[static_cast<int>(dtype)];
+    if (!wanted.is_valid()) {
+        wanted = nb::module_::import_("numpy").attr("dtype")(kDTypeNames[static_cast<int>(dtype)]).release();
+    }
     if (shape.size() == 1) return empty(shape.begin()[0], wanted);
     return empty(nb::make_tuple(shape.begin()[0], shape.begin()[1]), wanted);
 }

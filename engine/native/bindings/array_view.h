@@ -11,7 +11,7 @@
 
 namespace nearfield::bindings {
 
-enum class DType { f32, f16, u8, u64, i64, other };
+enum class DType { f32, f16, u8, i8, u32, i32, u64, i64, other };
 
 // A C-contiguous array (or any bytes-like object) of Python's, borrowed through the buffer protocol: numpy
 // arrays, read-only ones and memory maps alike, without a copy. Holds the buffer until destroyed, which needs
@@ -54,6 +54,9 @@ private:
 
 // Rows [n, d] of one of the stored types. Throws ValueError.
 RowType row_type(const ArrayView& rows);
+
+// Throws ValueError unless the view has this dtype and shape.
+void expect(const ArrayView& view, DType dtype, std::initializer_list<std::size_t> shape);
 
 // A new uninitialised numpy array.
 nanobind::object empty_array(DType dtype, std::initializer_list<std::size_t> shape);

@@ -15,6 +15,8 @@ enum class RowType { f32, f16, u8 };
 inline constexpr int kMetricCount = 3;
 inline constexpr int kRowTypeCount = 3;
 
+struct CodeKernels;  // kernels/code_kernels.h
+
 struct DistanceBatch {
     const float* queries;  // [query_count, dims]
     std::size_t query_count;
@@ -39,6 +41,7 @@ struct KernelTable {
     // alive.
     std::uint64_t (*stream_read)(const void* data, std::size_t bytes, std::size_t streams,
                                  std::size_t prefetch);
+    const CodeKernels* codes;
 };
 
 extern const KernelTable kBaselineKernels;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/kernel_table.h"
+#include "kernels/code_kernels.h"
 
 namespace nearfield {
 namespace {
@@ -82,6 +83,7 @@ const KernelTable kAvx2Kernels = {
      {distances<L1, float>, distances<L1, Half>, distances<L1, std::uint8_t>}},
     crc32c,
     stream_read,
+    &kAvx2CodeKernels,
 };
 
 }  // namespace nearfield

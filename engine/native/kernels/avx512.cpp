@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "core/kernel_table.h"
+#include "kernels/code_kernels.h"
 
 namespace nearfield {
 namespace {
@@ -78,6 +79,7 @@ const KernelTable kAvx512Kernels = {
      {distances<L1, float>, distances<L1, Half>, distances<L1, std::uint8_t>}},
     crc32c,
     stream_read,
+    &kAvx512CodeKernels,
 };
 
 }  // namespace nearfield

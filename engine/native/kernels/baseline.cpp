@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/kernel_table.h"
+#include "kernels/code_kernels.h"
 
 namespace nearfield {
 namespace {
@@ -96,6 +97,7 @@ const KernelTable kBaselineKernels = {
      {distances<L1, float>, distances<L1, Half>, distances<L1, std::uint8_t>}},
     crc32c,
     stream_read,
+    &kBaselineCodeKernels,
 };
 
 }  // namespace nearfield

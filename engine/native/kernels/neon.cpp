@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/kernel_table.h"
+#include "kernels/code_kernels.h"
 
 namespace nearfield {
 namespace {
@@ -73,6 +74,7 @@ const KernelTable kNeonKernels = {
      {distances<L1, float>, distances<L1, Half>, distances<L1, std::uint8_t>}},
     crc32c,
     stream_read,
+    &kNeonCodeKernels,
 };
 
 }  // namespace nearfield

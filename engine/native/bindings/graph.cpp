@@ -1,0 +1,500 @@
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string_view.h>
+
+#include <optional>
+#include <string>
+
+#include "bindings/array_view.h"
+#include "bindings/register.h"
+#include "core/dispatch.h"
+#include "graph/build.h"
+#include "graph/search.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace nearfield::bindings {
+namespace {
+
+constexpr const char* kLinkClustersSignature =
+    "def link_clusters(vectors: numpy.typing.NDArray[numpy.int8], scales: "
+    "numpy.typing.NDArray[numpy.float32], cluster_starts: numpy.typing.NDArray[numpy.int64], probes: "
+    "numpy.typing.NDArray[numpy.int32], candidates: int, degree: int, alpha: float, pool: ThreadPool "
+    "| None = None, cancel: CancelFlag | None = None, progress: collections.abc.Callable[[float], "
+    "object] | None = None) -> numpy.typing.NDArray[numpy.uint32]";
+
+constexpr const char* kLinkClustersDoc =
+    R"(Link every vector to its nearest within the clusters around it, pruned.
+
+Args:
+    vectors: int8 [n, d rounded up to 64], zero-padded, C-contiguous.
+    scales: float32 [n], of one step of each vector.
+    cluster_starts: int64 [c + 1]; the vectors lie in the order of their clusters.
+    probes: int32 [c, p], the clusters searched for the vectors of one.
+    candidates: nearest vectors found before pruning.
+    degree: most links of a vector.
+    alpha: of the pruning, on squared distances, at least 1.
+    pool: whose threads share the work; the result does not depend on them.
+    cancel: polled now and then.
+    progress: called with the share done, from any thread.
+
+Returns:
+    uint32 [n, degree], nearest first, padded with NO_NEIGHBOUR.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    Cancelled: `cancel` was set.)";
+
+constexpr const char* kLinkCandidatesSignature =
+    "def link_candidates(vectors: numpy.typing.NDArray[numpy.int8], scales: "
+    "numpy.typing.NDArray[numpy.float32], first: int, candidates: numpy.typing.NDArray[numpy.int64], "
+    "degree: int, alpha: float, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> "
+    "numpy.typing.NDArray[numpy.uint32]";
+
+constexpr const char* kLinkCandidatesDoc = R"(Prune given candidates of the vectors from `first` on.
+
+Args:
+    vectors: int8 [n, d rounded up to 64], zero-padded, C-contiguous.
+    scales: float32 [n], of one step of each vector.
+    first: vector that candidates[0] belongs to.
+    candidates: int64 [m, c], vectors; negative ones, repeated ones and the vector itself are passed over.
+    degree: most links of a vector.
+    alpha: of the pruning, on squared distances, at least 1.
+    pool: whose threads share the work; the result does not depend on them.
+    cancel: polled now and then.
+
+Returns:
+    uint32 [m, degree], nearest first, padded with NO_NEIGHBOUR.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    Cancelled: `cancel` was set.)";
+
+constexpr const char* kAddReverseSignature =
+    "def add_reverse(vectors: numpy.typing.NDArray[numpy.int8], scales: "
+    "numpy.typing.NDArray[numpy.float32], forward: numpy.typing.NDArray[numpy.uint32], alpha: float, "
+    "pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> "
+    "numpy.typing.NDArray[numpy.uint32]";
+
+constexpr const char* kAddReverseDoc =
+    R"(Join every list with the vectors that point to its owner, and prune what is too long.
+
+Args:
+    vectors: int8 [n, d rounded up to 64], zero-padded, C-contiguous.
+    scales: float32 [n], of one step of each vector.
+    forward: uint32 [n, degree], padded with NO_NEIGHBOUR.
+    alpha: of the pruning, on squared distances, at least 1.
+    pool: whose threads share the work; the result does not depend on them.
+    cancel: polled now and then.
+
+Returns:
+    uint32 [n, degree], nearest first, padded with NO_NEIGHBOUR.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    Cancelled: `cancel` was set.)";
+
+constexpr const char* kConnectSignature =
+    "def connect_and_order(neighbours: numpy.typing.NDArray[numpy.uint32], entry: int) -> "
+    "tuple[numpy.typing.NDArray[numpy.uint32], int]";
+
+constexpr const char* kConnectDoc = R"(Make every node reachable from one, and number the nodes breadth first.
+
+Args:
+    neighbours: uint32 [n, degree], padded with NO_NEIGHBOUR; changed where a node was out of reach.
+    entry: the node to start from.
+
+Returns:
+    uint32 [n], the node to be stored at each place, and how many nodes had to be linked.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.)";
+
+constexpr const char* kGraphSignature =
+    "def __init__(self, neighbours: numpy.typing.NDArray[numpy.uint32], entries: "
+    "numpy.typing.NDArray[numpy.uint32], row_of: numpy.typing.NDArray[numpy.uint32], primary: "
+    "numpy.typing.NDArray[numpy.uint8], primary_bits: int, primary_dims: int, primary_stride: int, "
+    "secondary: numpy.typing.NDArray[numpy.uint8] | None, secondary_bits: int, secondary_stride: "
+    "int, rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | "
+    "numpy.typing.NDArray[numpy.uint8] | None, row_scale: numpy.typing.NDArray[numpy.float32] | "
+    "None, metric: str, mean: numpy.typing.NDArray[numpy.float32], scale: float, projection: "
+    "numpy.typing.NDArray[numpy.int8] | None, projection_sums: numpy.typing.NDArray[numpy.int32] | "
+    "None, projection_scales: numpy.typing.NDArray[numpy.float32] | None) -> None";
+
+constexpr const char* kGraphDoc =
+    R"(A searchable graph over arrays that it keeps alive; any number of threads may search it.
+
+Args:
+    neighbours: uint32 [n, degree], nodes, padded with NO_NEIGHBOUR.
+    entries: uint32 [e], nodes every search starts from.
+    row_of: uint32 [n], the row each node stands for.
+    primary: uint8 [n * primary_stride + 64], codes of the projected rows, what the traversal reads.
+    secondary: uint8 [n * secondary_stride + 64], codes of the whole rows, for re-ranking.
+    rows: float32, float16 or uint8 [m, d], the full rows, for the last re-ranking.
+    row_scale: float32 [m], factor of each row's distance.
+    metric: 'l2' (squared Euclidean) or 'ip' (negated inner product).
+    mean: float32 [d], subtracted from rows before they were multiplied by `scale` and encoded.
+    projection: int8 [primary_dims, d rounded up to 64], the query's side; None: primary codes are of
+        whole rows.
+    projection_sums: int32 [primary_dims], sums of the projection's rows.
+    projection_scales: float32 [primary_dims], of one step of the projection's rows.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.)";
+
+constexpr const char* kSearchSignature =
+    "def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, "
+    "rerank_secondary: int, rerank_exact: int, in_flight: int = 4, matches_least: int = 0, scan: "
+    "bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None "
+    "= None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], "
+    "numpy.typing.NDArray[numpy.float32], tuple[int, int]]";
+
+constexpr const char* kSearchDoc = R"(The k nearest rows the graph leads to.
+
+Args:
+    queries: float32 [nq, d], C-contiguous.
+    k: how many, at least 1.
+    ef: the traversal ends when the nearest `ef` nodes have been expanded; at least k are.
+    rerank_secondary: candidates re-scored with the secondary codes.
+    rerank_exact: of those, re-scored with the full rows.
+    in_flight: queries a thread takes turns between.
+    matches_least: with `allow`, a query whose window holds fewer allowed nodes gets no answer.
+    scan: score every allowed code row instead of walking the graph.
+    allow: uint64 [ceil(m / 64)]; bit i % 64 of word i // 64 allows row i. None allows all.
+    pool: whose threads share the queries.
+    cancel: polled once per 64 queries.
+
+Returns:
+    rows int64 [nq, k], -1 pads; distances float32 [nq, k], +inf pads, up to a constant of the query where
+    there are no full rows; code rows scored and nodes expanded.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    Cancelled: `cancel` was set.)";
+
+std::size_t checked_size(std::int64_t value, const char* name, std::int64_t least) {
+    if (value < least) {
+        throw nb::value_error((std::string(name) + ": expected at least " + std::to_string(least) + ", got " +
+                               std::to_string(value))
+                                  .c_str());
+    }
+    return static_cast<std::size_t>(value);
+}
+
+// The arrays of graph::BuildRows.
+class BuildArrays {
+public:
+    BuildArrays(nb::handle vectors, nb::handle scales)
+        : vectors_(vectors, "vectors"), scales_(scales, "scales") {
+        if (!vectors_.is(DType::i8, 2) || vectors_.shape(1) % 64 != 0)
+            vectors_.reject("int8 [n, multiple of 64]");
+        expect(scales_, DType::f32, {count()});
+    }
+    std::size_t count() const { return vectors_.shape(0); }
+    graph::BuildRows rows() const {
+        return {vectors_.data<std::int8_t>(), scales_.data<float>(), count(), vectors_.shape(1)};
+    }
+
+private:
+    ArrayView vectors_;
+    ArrayView scales_;
+};
+
+graph::BuildParams build_params(std::int64_t degree, float alpha) {
+    if (!(alpha >= 1.0f)) throw nb::value_error("alpha: expected at least 1");
+    return {checked_size(degree, "degree", 2), alpha};
+}
+
+graph::BuildControl build_control(ThreadPool* pool, const CancelFlag* cancel, const nb::object& progress) {
+    graph::BuildControl control{pool, cancel, {}};
+    if (!progress.is_none()) {
+        control.progress = [&progress](double share) {
+            const nb::gil_scoped_acquire acquire;
+            progress(share);
+        };
+    }
+    return control;
+}
+
+void check_clusters(const graph::Clusters& clusters, std::size_t count) {
+    for (std::size_t c = 0; c <= clusters.count; ++c) {
+        const bool ordered = c == 0 ? clusters.starts[0] == 0 : clusters.starts[c] >= clusters.starts[c - 1];
+        if (!ordered || (c == clusters.count && clusters.starts[c] != static_cast<std::int64_t>(count))) {
+            throw nb::value_error(
+                "cluster_starts: expected an ascending sequence from 0 to the number of vectors");
+        }
+    }
+    for (std::size_t i = 0; i < clusters.count * clusters.probe_count; ++i) {
+        if (clusters.probes[i] < 0 || static_cast<std::size_t>(clusters.probes[i]) >= clusters.count) {
+            throw nb::value_error("probes: expected cluster numbers");
+        }
+    }
+}
+
+nb::object link_clusters(nb::handle vectors, nb::handle scales, nb::handle cluster_starts, nb::handle probes,
+                         std::int64_t candidates, std::int64_t degree, float alpha, ThreadPool* pool,
+                         const CancelFlag* cancel, nb::object progress) {
+    const BuildArrays arrays(vectors, scales);
+    const ArrayView start_view(cluster_starts, "cluster_starts");
+    if (!start_view.is(DType::i64, 1) || start_view.shape(0) < 2) start_view.reject("int64 [clusters + 1]");
+    const std::size_t cluster_count = start_view.shape(0) - 1;
+    const ArrayView probe_view(probes, "probes");
+    if (!probe_view.is(DType::i32, 2) || probe_view.shape(0) != cluster_count) {
+        probe_view.reject("int32 [" + std::to_string(cluster_count) + ", p]");
+    }
+    const graph::Clusters clusters{start_view.data<std::int64_t>(), cluster_count,
+                                   probe_view.data<std::int32_t>(), probe_view.shape(1)};
+    check_clusters(clusters, arrays.count());
+    const graph::BuildParams params = build_params(degree, alpha);
+    const std::size_t nearest = checked_size(candidates, "candidates", 1);
+    const graph::BuildControl control = build_control(pool, cancel, progress);
+    nb::object neighbours = empty_array(DType::u32, {arrays.count(), params.degree});
+    const ArrayView out(neighbours, "neighbours", true);
+    const nb::gil_scoped_release release;
+    graph::link_clusters(arrays.rows(), clusters, nearest, params, control,
+                         out.mutable_data<std::uint32_t>());
+    return neighbours;
+}
+
+nb::object link_candidates(nb::handle vectors, nb::handle scales, std::int64_t first, nb::handle candidates,
+                           std::int64_t degree, float alpha, ThreadPool* pool, const CancelFlag* cancel) {
+    const BuildArrays arrays(vectors, scales);
+    const ArrayView view(candidates, "candidates");
+    if (!view.is(DType::i64, 2)) view.reject("int64 [rows, candidates]");
+    const std::size_t begin = checked_size(first, "first", 0);
+    if (begin + view.shape(0) > arrays.count())
+        throw nb::value_error("candidates: more rows than there are vectors");
+    const std::size_t all = view.shape(0) * view.shape(1);
+    for (std::size_t i = 0; i < all; ++i) {
+        if (view.data<std::int64_t>()[i] >= static_cast<std::int64_t>(arrays.count())) {
+            throw nb::value_error("candidates: expected row numbers");
+        }
+    }
+    const graph::BuildParams params = build_params(degree, alpha);
+    nb::object neighbours = empty_array(DType::u32, {view.shape(0), params.degree});
+    const ArrayView out(neighbours, "neighbours", true);
+    const nb::gil_scoped_release release;
+    graph::link_candidates(arrays.rows(), begin, view.shape(0), view.data<std::int64_t>(), view.shape(1),
+                           params, {pool, cancel, {}}, out.mutable_data<std::uint32_t>());
+    return neighbours;
+}
+
+nb::object add_reverse(nb::handle vectors, nb::handle scales, nb::handle forward, float alpha,
+                       ThreadPool* pool, const CancelFlag* cancel) {
+    const BuildArrays arrays(vectors, scales);
+    const ArrayView view(forward, "forward");
+    if (!view.is(DType::u32, 2) || view.shape(0) != arrays.count()) view.reject("uint32 [n, degree]");
+    const graph::BuildParams params = build_params(static_cast<std::int64_t>(view.shape(1)), alpha);
+    nb::object neighbours = empty_array(DType::u32, {arrays.count(), params.degree});
+    const ArrayView out(neighbours, "neighbours", true);
+    const nb::gil_scoped_release release;
+    graph::add_reverse(arrays.rows(), view.data<std::uint32_t>(), params, {pool, cancel, {}},
+                       out.mutable_data<std::uint32_t>());
+    return neighbours;
+}
+
+nb::tuple connect_and_order(nb::handle neighbours, std::int64_t entry) {
+    const ArrayView view(neighbours, "neighbours", true);
+    if (!view.is(DType::u32, 2)) view.reject("uint32 [n, degree]");
+    const std::size_t count = view.shape(0);
+    if (entry < 0 || static_cast<std::size_t>(entry) >= count)
+        throw nb::value_error("entry: expected a node");
+    nb::object order = empty_array(DType::u32, {count});
+    std::size_t repaired;
+    {
+        const ArrayView out(order, "order", true);
+        const nb::gil_scoped_release release;
+        repaired =
+            graph::connect_and_order(count, view.shape(1), static_cast<std::uint32_t>(entry),
+                                     view.mutable_data<std::uint32_t>(), out.mutable_data<std::uint32_t>());
+    }
+    return nb::make_tuple(order, repaired);
+}
+
+// None or an array.
+const ArrayView* viewed(std::optional<ArrayView>& slot, nb::handle object, const char* name) {
+    if (object.is_none()) return nullptr;
+    slot.emplace(object, name);
+    return &*slot;
+}
+
+// A searchable graph over arrays of Python's, which it holds.
+class Graph {
+public:
+    Graph(nb::handle neighbours, nb::handle entries, nb::handle row_of, nb::handle primary,
+          std::int64_t primary_bits, std::int64_t primary_dims, std::int64_t primary_stride,
+          nb::handle secondary, std::int64_t secondary_bits, std::int64_t secondary_stride, nb::handle rows,
+          nb::handle row_scale, std::string_view metric, nb::handle mean, float scale, nb::handle projection,
+          nb::handle projection_sums, nb::handle projection_scales)
+        : neighbours_(neighbours, "neighbours"),
+          entries_(entries, "entries"),
+          row_of_(row_of, "row_of"),
+          primary_(primary, "primary"),
+          mean_(mean, "mean") {
+        if (!neighbours_.is(DType::u32, 2)) neighbours_.reject("uint32 [n, degree]");
+        const std::size_t count = neighbours_.shape(0);
+        const std::size_t degree = neighbours_.shape(1);
+        if (!entries_.is(DType::u32, 1) || entries_.shape(0) == 0) entries_.reject("uint32 [at least 1]");
+        expect(row_of_, DType::u32, {count});
+        check_nodes(entries_, count, false);
+        check_nodes(neighbours_, count, true);
+        if (!mean_.is(DType::f32, 1)) mean_.reject("float32 [d]");
+        const std::size_t dims = mean_.shape(0);
+        const graph::CodeRows none{{8, dims}, 0, nullptr};
+        view_ = {count,
+                 degree,
+                 neighbours_.data<std::uint32_t>(),
+                 entries_.data<std::uint32_t>(),
+                 entries_.shape(0),
+                 code_rows(primary_, primary_bits, checked_size(primary_dims, "primary_dims", 1),
+                           primary_stride, count),
+                 none,
+                 nullptr,
+                 RowType::f32,
+                 0,
+                 nullptr,
+                 row_of_.data<std::uint32_t>(),
+                 metric == "l2" ? Metric::l2 : Metric::ip,
+                 dims,
+                 mean_.data<float>(),
+                 scale,
+                 nullptr,
+                 nullptr,
+                 nullptr,
+                 0};
+        if (metric != "l2" && metric != "ip") throw nb::value_error("metric: expected 'l2' or 'ip'");
+        if (const ArrayView* view = viewed(secondary_, secondary, "secondary")) {
+            view_.secondary = code_rows(*view, secondary_bits, dims, secondary_stride, count);
+        }
+        if (const ArrayView* view = viewed(rows_, rows, "rows")) {
+            view_.row_type = row_type(*view);
+            if (view->shape(1) != dims) view->reject("[n, " + std::to_string(dims) + "]");
+            view_.rows = view->data<void>();
+            view_.row_count = view->shape(0);
+        } else {
+            view_.row_count = count;
+        }
+        check_nodes(row_of_, view_.row_count, false);
+        if (const ArrayView* view = viewed(row_scale_, row_scale, "row_scale")) {
+            expect(*view, DType::f32, {view_.row_count});
+            view_.row_scale = view->data<float>();
+        }
+        if (const ArrayView* view = viewed(projection_, projection, "projection")) {
+            const std::size_t reduced = view_.primary.layout.dims;
+            view_.projection_stride = (dims + 63) / 64 * 64;
+            expect(*view, DType::i8, {reduced, view_.projection_stride});
+            expect(*viewed(projection_sums_, projection_sums, "projection_sums"), DType::i32, {reduced});
+            expect(*viewed(projection_scales_, projection_scales, "projection_scales"), DType::f32,
+                   {reduced});
+            view_.projection = view->data<std::int8_t>();
+            view_.projection_sums = projection_sums_->data<std::int32_t>();
+            view_.projection_scales = projection_scales_->data<float>();
+        } else if (view_.primary.layout.dims != dims) {
+            throw nb::value_error(
+                "primary_dims: expected the dimensions of the rows where there is no projection");
+        }
+        searcher_.emplace(view_);
+    }
+
+    nb::tuple search(nb::handle queries, std::int64_t k, std::int64_t ef, std::int64_t rerank_secondary,
+                     std::int64_t rerank_exact, std::int64_t in_flight, std::int64_t matches_least, bool scan,
+                     nb::handle allow, ThreadPool* pool, const CancelFlag* cancel) const {
+        const ArrayView query_view(queries, "queries");
+        if (!query_view.is(DType::f32, 2) || query_view.shape(1) != view_.dims) {
+            query_view.reject("float32 [nq, " + std::to_string(view_.dims) + "]");
+        }
+        const graph::SearchParams params{checked_size(k, "k", 1),
+                                         checked_size(std::max(ef, k), "ef", 1),
+                                         checked_size(rerank_secondary, "rerank_secondary", 0),
+                                         checked_size(rerank_exact, "rerank_exact", 0),
+                                         checked_size(in_flight, "in_flight", 1),
+                                         checked_size(matches_least, "matches_least", 0),
+                                         scan};
+        std::optional<ArrayView> allow_slot;
+        const ArrayView* allow_view = viewed(allow_slot, allow, "allow");
+        if (allow_view != nullptr) expect(*allow_view, DType::u64, {(view_.row_count + 63) / 64});
+        const std::size_t query_count = query_view.shape(0);
+        nb::object rows = empty_array(DType::i64, {query_count, params.k});
+        nb::object distances = empty_array(DType::f32, {query_count, params.k});
+        graph::SearchCounts counts;
+        {
+            const ArrayView rows_view(rows, "rows", true);
+            const ArrayView distances_view(distances, "distances", true);
+            const graph::SearchCall call{query_view.data<float>(),
+                                         query_count,
+                                         params,
+                                         allow_view != nullptr ? allow_view->data<std::uint64_t>() : nullptr,
+                                         rows_view.mutable_data<std::int64_t>(),
+                                         distances_view.mutable_data<float>()};
+            const nb::gil_scoped_release release;
+            counts = searcher_->search(call, pool, cancel);
+        }
+        return nb::make_tuple(rows, distances, nb::make_tuple(counts.distances, counts.hops));
+    }
+
+private:
+    static void check_nodes(const ArrayView& nodes, std::size_t count, bool gaps) {
+        const auto* data = nodes.data<std::uint32_t>();
+        for (std::size_t i = 0; i < nodes.bytes() / sizeof(std::uint32_t); ++i) {
+            if (data[i] < count || (gaps && data[i] == graph::kNoNeighbour)) continue;
+            throw nb::value_error((std::string(nodes.name()) + ": " + std::to_string(data[i]) + " at " +
+                                   std::to_string(i) + " is outside the " + std::to_string(count) + " nodes")
+                                      .c_str());
+        }
+    }
+
+    static graph::CodeRows code_rows(const ArrayView& view, std::int64_t bits, std::size_t dims,
+                                     std::int64_t stride, std::size_t count) {
+        if (bits != 4 && bits != 8) throw nb::value_error("bits: expected 4 or 8");
+        const encodings::CodeLayout layout{static_cast<int>(bits), dims};
+        const std::size_t bytes = checked_size(stride, "stride", static_cast<std::int64_t>(layout.stride(1)));
+        const std::size_t needed = count * bytes + encodings::CodeLayout::kSlack;
+        if (!view.is(DType::u8, 1) || view.shape(0) < needed) {
+            view.reject("uint8 [at least " + std::to_string(needed) + "]");
+        }
+        return {layout, bytes, view.data<std::uint8_t>()};
+    }
+
+    ArrayView neighbours_;
+    ArrayView entries_;
+    ArrayView row_of_;
+    ArrayView primary_;
+    ArrayView mean_;
+    std::optional<ArrayView> secondary_;
+    std::optional<ArrayView> rows_;
+    std::optional<ArrayView> row_scale_;
+    std::optional<ArrayView> projection_;
+    std::optional<ArrayView> projection_sums_;
+    std::optional<ArrayView> projection_scales_;
+    graph::GraphView view_{};
+    std::optional<graph::Searcher> searcher_;
+};
+
+}  // namespace
+
+void register_graph(nb::module_& module) {
+    module.attr("NO_NEIGHBOUR") = graph::kNoNeighbour;
+    module.def("link_clusters", &link_clusters, "vectors"_a, "scales"_a, "cluster_starts"_a, "probes"_a,
+               "candidates"_a, "degree"_a, "alpha"_a, "pool"_a = nb::none(), "cancel"_a = nb::none(),
+               "progress"_a = nb::none(), nb::sig(kLinkClustersSignature), kLinkClustersDoc);
+    module.def("link_candidates", &link_candidates, "vectors"_a, "scales"_a, "first"_a, "candidates"_a,
+               "degree"_a, "alpha"_a, "pool"_a = nb::none(), "cancel"_a = nb::none(),
+               nb::sig(kLinkCandidatesSignature), kLinkCandidatesDoc);
+    module.def("add_reverse", &add_reverse, "vectors"_a, "scales"_a, "forward"_a, "alpha"_a,
+               "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kAddReverseSignature), kAddReverseDoc);
+    module.def("connect_and_order", &connect_and_order, "neighbours"_a, "entry"_a, nb::sig(kConnectSignature),
+               kConnectDoc);
+    nb::class_<Graph>(module, "Graph", kGraphDoc)
+        .def(nb::init<nb::handle, nb::handle, nb::handle, nb::handle, std::int64_t, std::int64_t,
+                      std::int64_t, nb::handle, std::int64_t, std::int64_t, nb::handle, nb::handle,
+                      std::string_view, nb::handle, float, nb::handle, nb::handle, nb::handle>(),
+             "neighbours"_a, "entries"_a, "row_of"_a, "primary"_a, "primary_bits"_a, "primary_dims"_a,
+             "primary_stride"_a, "secondary"_a.none(), "secondary_bits"_a, "secondary_stride"_a,
+             "rows"_a.none(), "row_scale"_a.none(), "metric"_a, "mean"_a, "scale"_a, "projection"_a.none(),
+             "projection_sums"_a.none(), "projection_scales"_a.none(), nb::sig(kGraphSignature))
+        .def("search", &Graph::search, "queries"_a, "k"_a, "ef"_a, "rerank_secondary"_a, "rerank_exact"_a,
+             "in_flight"_a = 4, "matches_least"_a = 0, "scan"_a = false, "allow"_a = nb::none(),
+             "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kSearchSignature), kSearchDoc);
+}
+
+}  // namespace nearfield::bindings

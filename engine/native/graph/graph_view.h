@@ -1,0 +1,55 @@
+// A searchable graph as plain memory: every array may be a read-only memory map.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/kernel_table.h"
+#include "encodings/code_layout.h"
+
+namespace nearfield::graph {
+
+inline constexpr std::uint32_t kNoNeighbour = 0xffffffffu;
+
+// Code rows and how they are laid out; `rows` is nullptr when the stage does not exist.
+struct CodeRows {
+    encodings::CodeLayout layout;
+    std::size_t stride;
+    const std::uint8_t* rows;
+};
+
+// Nodes are numbered in the order they are stored in; `row_of` gives the number of a node's row.
+struct GraphView {
+    std::size_t count;
+    std::size_t degree;
+    const std::uint32_t* neighbours;  // [count, degree], kNoNeighbour ends a shorter list
+    const std::uint32_t* entries;     // [entry_count] nodes a search may start from
+    std::size_t entry_count;
+    CodeRows primary;    // of the projected vectors: what the traversal reads
+    CodeRows secondary;  // of the whole vectors: what the buffer is re-ranked with
+    const void* rows;    // [row_count, dims] full precision by row number, or nullptr
+    RowType row_type;
+    std::size_t row_count;
+    const float* row_scale;       // [row_count], factor of a row's distance; nullptr: 1
+    const std::uint32_t* row_of;  // [count]
+    Metric metric;                // l2 or ip
+    std::size_t dims;
+    const float* mean;              // [dims], subtracted before encoding
+    float scale;  // then multiplied by this, so that the constants of codes fit half precision
+    const std::int8_t* projection;  // [primary.layout.dims, projection_stride], nullptr: none
+    const std::int32_t* projection_sums;
+    const float* projection_scales;
+    std::size_t projection_stride;  // dims rounded up to 64
+};
+
+struct SearchParams {
+    std::size_t k;
+    std::size_t window;            // `ef`: the traversal ends when the nearest `window` have been expanded
+    std::size_t rerank_secondary;  // of the buffer, re-scored with the secondary codes
+    std::size_t rerank_exact;      // of those, re-scored with full-precision rows
+    std::size_t in_flight;         // queries a thread interleaves
+    std::size_t matches_least;     // with a filter: no answer if the window holds fewer allowed nodes
+    bool scan;                     // score every allowed node instead of walking the graph
+};
+
+}  // namespace nearfield::graph

@@ -1,0 +1,91 @@
+// AVX-512 tier (F, BW, VL, DQ, VNNI) of the code kernels: 64 products per instruction.
+
+#include <immintrin.h>
+
+#include "kernels/code_kernels.h"
+
+namespace nearfield {
+namespace {
+
+using Sums = __m512i;
+
+Sums zero_sums() { return _mm512_setzero_si512(); }
+
+Sums add_dot4(Sums sums, const std::uint8_t* row, const std::int8_t* query) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    const __m512i codes = _mm512_loadu_si512(row);
+    sums = _mm512_dpbusd_epi32(sums, _mm512_and_si512(codes, nibble), _mm512_loadu_si512(query));
+    return _mm512_dpbusd_epi32(sums, _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble),
+                               _mm512_loadu_si512(query + 64));
+}
+
+Sums add_dot8(Sums sums, const std::uint8_t* row, const std::int8_t* query) {
+    return _mm512_dpbusd_epi32(sums, _mm512_loadu_si512(row), _mm512_loadu_si512(query));
+}
+
+Sums add_dot_signed(Sums sums, const std::int8_t* a, const std::int8_t* b) {
+    const __m512i shifted =
+        _mm512_xor_si512(_mm512_loadu_si512(a), _mm512_set1_epi8(static_cast<char>(0x80)));
+    return _mm512_dpbusd_epi32(sums, shifted, _mm512_loadu_si512(b));
+}
+
+// Sums of four registers: two rounds of interleave-and-add bring one row's partial sums into each 32-bit
+// column.
+__m128i totals(Sums a, Sums b, Sums c, Sums d) {
+    const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+void reduce4(Sums a, Sums b, Sums c, Sums d, std::int32_t* out) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), totals(a, b, c, d));
+}
+
+__m128i load_tails(const std::uint8_t* a, const std::uint8_t* b) {
+    return _mm_unpacklo_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(a)),
+                              _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b)));
+}
+
+void finish4(const std::uint8_t* const* rows, std::size_t tail, const std::int32_t* dots, float scale,
+             float sum, float weight, float* out) {
+    const __m128 ab = _mm_castsi128_ps(load_tails(rows[0] + tail, rows[1] + tail));
+    const __m128 cd = _mm_castsi128_ps(load_tails(rows[2] + tail, rows[3] + tail));
+    const __m128i halves = _mm_castps_si128(_mm_shuffle_ps(ab, cd, 0x88));
+    const __m128 norm = _mm_shuffle_ps(ab, cd, 0xdd);
+    const __m128 step = _mm_cvtph_ps(_mm_cvtepi32_epi16(halves));
+    const __m128 bias = _mm_cvtph_ps(_mm_cvtepi32_epi16(_mm_srli_epi32(halves, 16)));
+    const __m128 dot = _mm_cvtepi32_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(dots)));
+    const __m128 product = _mm_mul_ps(_mm_mul_ps(_mm_set1_ps(scale), step), dot);
+    const __m128 estimate = _mm_fmadd_ps(_mm_set1_ps(sum), bias, product);
+    _mm_storeu_ps(out, _mm_fmsub_ps(_mm_set1_ps(weight), norm, estimate));
+}
+
+QuantizedVector quantize(const float* values, std::size_t dims, std::int8_t* out) {
+    __m512 largest = _mm512_setzero_ps();
+    __m512 sums = _mm512_setzero_ps();
+    for (std::size_t i = 0; i < dims; i += 16) {
+        const auto mask = static_cast<__mmask16>(dims - i >= 16 ? 0xffff : (1u << (dims - i)) - 1u);
+        const __m512 v = _mm512_maskz_loadu_ps(mask, values + i);
+        largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
+        sums = _mm512_add_ps(sums, v);
+    }
+    const float top = _mm512_reduce_max_ps(largest);
+    const __m512 inverse = _mm512_set1_ps(top > 0.0f ? 127.0f / top : 0.0f);
+    for (std::size_t i = 0; i < dims; i += 16) {
+        const auto mask = static_cast<__mmask16>(dims - i >= 16 ? 0xffff : (1u << (dims - i)) - 1u);
+        const __m512i code =
+            _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, values + i), inverse));
+        _mm_mask_storeu_epi8(out + i, mask, _mm512_cvtepi32_epi8(code));
+    }
+    return {top / 127.0f, _mm512_reduce_add_ps(sums)};
+}
+
+#include "kernels/code_tiles.inl"
+
+}  // namespace
+
+const CodeKernels kAvx512CodeKernels = {"avx512", scan<4>, scan<8>, quantize, dot_rows, dot_tile};
+
+}  // namespace nearfield

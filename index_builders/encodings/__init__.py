@@ -1,0 +1,1 @@
+"""Encodings: compact forms of rows that distances are computed from."""

@@ -1,0 +1,1 @@
+"""The compressed graph: built and searched on LVQ codes of LeanVec-projected rows."""

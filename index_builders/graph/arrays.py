@@ -1,0 +1,89 @@
+"""Everything a graph is searched with beside the rows, and its files: one mapped npy per array."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.index_builders.encodings.lvq import LvqCodes
+from nearfield.index_builders.graph.links import Links
+from nearfield.index_builders.graph.signed_rows import SignedRows
+
+
+@dataclass(frozen=True)
+class GraphArrays:
+    """Everything a graph is searched with, beside the rows; read-only.
+
+    Args:
+        links: the graph; `links.order` gives the point of a node.
+        primary: codes of the projected rows, by node.
+        secondary: codes of the centred rows, by node; None: re-rank with full rows only.
+        mean: float32 [D], subtracted from rows before encoding.
+        scale: by which they are then multiplied, so that the constants of codes fit half precision.
+        projection: the query side of the projection; None where primary codes are of the centred rows.
+    """
+
+    links: Links
+    primary: LvqCodes
+    secondary: LvqCodes | None
+    mean: NDArray[np.float32]
+    scale: float
+    projection: SignedRows | None
+
+    def resident_bytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in self._named().values())
+
+    def facts(self) -> dict[str, Any]:
+        """The layout of the codes, as JSON values; `open` needs it."""
+        return {
+            name: None if codes is None else [codes.bits, codes.dimensions, codes.stride]
+            for name, codes in (("primary", self.primary), ("secondary", self.secondary))
+        } | {"projected": self.projection is not None, "scale": self.scale}
+
+    def save(self, directory: Path) -> list[Path]:
+        """Write one file per array; returns them."""
+        named = self._named()
+        for name, array in named.items():
+            np.save(directory / f"{name}.npy", array)
+        return [directory / f"{name}.npy" for name in named]
+
+    @classmethod
+    def open(cls, directory: Path, facts: dict[str, Any]) -> Self:
+        """Map what `save` wrote."""
+
+        def mapped(name: str) -> Any:
+            return np.load(directory / f"{name}.npy", mmap_mode="r")
+
+        def codes(name: str) -> LvqCodes | None:
+            return None if facts[name] is None else _codes(facts[name], mapped(name))
+
+        primary = codes("primary")
+        assert primary is not None
+        projection = (
+            SignedRows(mapped("projection"), mapped("projection_scales")) if facts["projected"] else None
+        )
+        links = Links(mapped("neighbours"), mapped("order"), mapped("entries"))
+        return cls(links, primary, codes("secondary"), mapped("mean"), facts["scale"], projection)
+
+    def _named(self) -> dict[str, NDArray[Any]]:
+        named: dict[str, NDArray[Any]] = {
+            "neighbours": self.links.neighbours,
+            "order": self.links.order,
+            "entries": self.links.entries,
+            "mean": self.mean,
+            "primary": self.primary.data,
+        }
+        if self.secondary is not None:
+            named["secondary"] = self.secondary.data
+        if self.projection is not None:
+            named["projection"] = self.projection.codes
+            named["projection_scales"] = self.projection.scales
+        return named
+
+
+def _codes(layout: list[int], data: NDArray[np.uint8]) -> LvqCodes:
+    bits, dimensions, stride = layout
+    return LvqCodes(bits, dimensions, stride, data)

@@ -1,0 +1,202 @@
+"""A built compressed graph: traversal on primary codes, re-ranking with secondary codes, then full rows."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine import _native
+from nearfield.engine.index.protocol import Hits
+from nearfield.engine.segment import bitmap
+from nearfield.index_builders.base_rows import BaseRows
+from nearfield.index_builders.copies import GraphPoints
+from nearfield.index_builders.files import save_header
+from nearfield.index_builders.graph.arrays import GraphArrays
+from nearfield.index_builders.params import knob
+
+FORMAT_VERSION: Final = 1
+POINTS_NAME: Final = "points.npy"
+
+_IN_FLIGHT: Final = 4
+_RERANK_LEAST: Final = 10
+"""Re-ranking treats a smaller k like this one."""
+# Costs in rows of a full-precision scan at 768 bytes a row (measured): expanding one candidate of the window,
+# scoring one allowed code row in order, and passing over one that is not allowed.
+_SCAN_ROWS_PER_CANDIDATE: Final = 4.0
+_SCAN_ROWS_PER_CODE: Final = 0.12
+_SCAN_ROWS_PER_REJECTED: Final = 0.02
+_SCAN_ROWS_PER_SEARCH: Final = 60.0
+
+
+class GraphIndex:
+    """Any number of threads may search; nothing changes once built.
+
+    Args:
+        points: where equal rows share a node; None: every row has its own.
+        default_ef: search window when none is given.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        base: BaseRows,
+        arrays: GraphArrays | None,
+        points: GraphPoints | None,
+        default_ef: int,
+    ) -> None:
+        self.kind = kind
+        self.metric = base.metric
+        self.count = base.count
+        self.dimensions = base.dimensions
+        self.arrays = arrays
+        self._base = base
+        self._points = points
+        self._default_ef = default_ef
+        self._graph = None if arrays is None else _native_graph(base, arrays, points)
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        params: Mapping[str, Any],
+        allow: NDArray[np.uint64] | None = None,
+    ) -> Hits:
+        """See VectorIndex.search; knobs: `ef`, `threads`.
+
+        With a filter the window grows in inverse proportion to the share of allowed rows; where scoring the
+        allowed code rows one after another costs less they are; a query that leads to a place with too
+        few of them is answered by a scan of the full rows.
+        """
+        threads = knob(params, "threads") or 1
+        allowed = self.count if allow is None else bitmap.count(allow)
+        if self._graph is None or allowed <= k or k > self.count // 2:
+            return self._base.scan(queries, k, allow, threads)
+        ef = self._ef(k, params)
+        share = allowed / self.count
+        window = min(math.ceil(ef / share), self.count)
+        by_scan = allow is not None and self._code_scan_rows(allowed) < self._traversal_rows(window)
+        hits = self._search_graph(queries, k, ef if by_scan else window, ef // 2, by_scan, allow, threads)
+        short = hits.rows[:, -1] < 0
+        if short.any():
+            scanned = self._base.scan(queries[short], k, allow, threads)
+            hits.rows[short], hits.distances[short] = scanned.rows, scanned.distances
+        return hits
+
+    def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
+        """See VectorIndex: the traversal, or the scan of codes where that is cheaper."""
+        window = min(math.ceil(self._ef(k, params) * self.count / max(allowed, 1)), self.count)
+        rows = self._traversal_rows(window)
+        if allowed < self.count:
+            rows = min(rows, self._code_scan_rows(allowed))
+        return rows
+
+    def resident_bytes(self) -> int:
+        """Graph, codes and tables; the full rows belong to the caller."""
+        own = 0 if self.arrays is None else self.arrays.resident_bytes()
+        return (
+            own + self._base.resident_bytes() + (0 if self._points is None else self._points.resident_bytes())
+        )
+
+    def save(self, directory: Path) -> list[Path]:
+        """Write every array and the header; the full rows are the caller's to keep."""
+        files = self._base.save(directory)
+        facts = {**self._base.facts(), "has_points": self._points is not None, "arrays": None}
+        if self._points is not None:
+            self._points.save(directory / POINTS_NAME)
+            files.append(directory / POINTS_NAME)
+        if self.arrays is not None:
+            facts["arrays"] = self.arrays.facts()
+            files += self.arrays.save(directory)
+        return [*files, save_header(directory, self.kind, FORMAT_VERSION, facts, files)]
+
+    def _ef(self, k: int, params: Mapping[str, Any]) -> int:
+        return max(knob(params, "ef") or max(self._default_ef, 2 * k), k)
+
+    def _traversal_rows(self, window: int) -> float:
+        return _SCAN_ROWS_PER_SEARCH + _SCAN_ROWS_PER_CANDIDATE * window
+
+    def _code_scan_rows(self, allowed: int) -> float:
+        return _SCAN_ROWS_PER_SEARCH + _SCAN_ROWS_PER_CODE * allowed + _SCAN_ROWS_PER_REJECTED * self.count
+
+    def _search_graph(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        window: int,
+        least: int,
+        by_scan: bool,
+        allow: NDArray[np.uint64] | None,
+        threads: int,
+    ) -> Hits:
+        assert self._graph is not None
+        prepared = self._base.prepared(queries)
+        row_allow = allow
+        if self._points is not None and allow is not None:
+            allow = self._points.first_row_bitmap(allow)
+        pool = _native.ThreadPool(threads) if threads > 1 and len(queries) > 1 else None
+        secondary, exact = _rerank_counts(k, window)
+        rows, distances, _ = self._graph.search(
+            prepared, k, window, secondary, exact, _IN_FLIGHT, least, by_scan, allow, pool
+        )
+        if self.metric == "cosine":
+            distances += 1.0
+        return Hits(rows, distances) if self._points is None else self._expanded(rows, distances, row_allow)
+
+    def _expanded(
+        self, rows: NDArray[np.int64], distances: NDArray[np.float32], allow: NDArray[np.uint64] | None
+    ) -> Hits:
+        """Hits [nq, k] of graph points, told by their first rows, as hits of all rows they stand for."""
+        assert self._points is not None
+        allowed = None if allow is None else bitmap.to_bools(allow, self.count)
+        k = rows.shape[1]
+        found = Hits(np.full_like(rows, -1), np.full_like(distances, np.inf))
+        for query in range(len(rows)):
+            first_rows = rows[query][rows[query] >= 0]
+            points = self._points.point_of_row[first_rows].astype(np.int64)
+            members, owners = self._points.rows_of(points, k if allowed is None else None)
+            if allowed is not None:
+                members, owners = members[allowed[members]], owners[allowed[members]]
+            of_members = distances[query][owners]
+            order = np.lexsort((members, of_members))[:k]
+            found.rows[query, : len(order)] = members[order]
+            found.distances[query, : len(order)] = of_members[order]
+        return found
+
+
+def _rerank_counts(k: int, window: int) -> tuple[int, int]:
+    """How many of the buffer are re-ranked with the secondary codes, and how many of those with full rows.
+
+    A wider window promises more recall, which the errors of the codes must not spoil.
+    """
+    wanted = max(k, _RERANK_LEAST)
+    secondary = (4 if window <= 6 * wanted else 6) * wanted
+    exact = 1.0 if window <= 2.5 * wanted else 1.2 if window <= 6 * wanted else 1.6
+    return min(window, secondary), math.ceil(exact * wanted)
+
+
+def _native_graph(base: BaseRows, arrays: GraphArrays, points: GraphPoints | None) -> _native.Graph:
+    links, primary, secondary, projection = arrays.links, arrays.primary, arrays.secondary, arrays.projection
+    row_of = links.order if points is None else points.first_rows()[links.order]
+    return _native.Graph(
+        links.neighbours,
+        links.entries,
+        row_of.astype(np.uint32),
+        primary.data,
+        primary.bits,
+        primary.dimensions,
+        primary.stride,
+        None if secondary is None else secondary.data,
+        8 if secondary is None else secondary.bits,
+        0 if secondary is None else secondary.stride,
+        base.rows,
+        base.row_scale,
+        "l2" if base.metric == "l2" else "ip",
+        arrays.mean,
+        arrays.scale,
+        None if projection is None else projection.codes,
+        None if projection is None else projection.sums(),
+        None if projection is None else projection.scales,
+    )

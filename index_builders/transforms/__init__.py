@@ -1,0 +1,1 @@
+"""Transforms: learned maps of rows and queries into a smaller space."""
