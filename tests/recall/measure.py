@@ -38,6 +38,9 @@ KNOBS: dict[str, list[dict[str, int]]] = {
     "flat": [{}],
     "hnsw": [{}, {"ef": 16}, {"ef": 200}],
     "ivf": [{}, {"nprobe": 8}, {"nprobe": 200}],
+    "graph": [{}],
+    "lvq": [{}],
+    "leanvec": [{}, {"ef": 16}, {"ef": 200}],
 }
 CASES = [(name, kind, knobs) for name in SETS for kind in KNOBS for knobs in KNOBS[kind]]
 FILTER_CASES = [
