@@ -23,7 +23,7 @@ POINTS_NAME: Final = "points.npy"
 _IN_FLIGHT: Final = 4
 _RERANK_LEAST: Final = 10
 """Re-ranking treats a smaller k like this one."""
-# Costs in rows of a full-precision scan at 768 bytes a row (measured): expanding one candidate of the window,
+# Estimated, not measured, in rows of a full-precision scan at 768 bytes a row: expanding a candidate,
 # scoring one allowed code row in order, and passing over one that is not allowed.
 _SCAN_ROWS_PER_CANDIDATE: Final = 4.0
 _SCAN_ROWS_PER_CODE: Final = 0.12
