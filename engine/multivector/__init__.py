@@ -1,0 +1,1 @@
+"""Documents of many vectors (late interaction): how their token matrices are held."""
