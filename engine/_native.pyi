@@ -162,6 +162,24 @@ def lvq_encode(rows: numpy.typing.NDArray[numpy.float32], bits: int, clip: bool,
         ValueError: a wrong dtype, shape or value; says what was expected and what came.
     """
 
+def lvq_encode_residual(rows: numpy.typing.NDArray[numpy.float32], first: numpy.typing.NDArray[numpy.uint8], first_bits: int, first_stride: int, bits: int, norms: numpy.typing.NDArray[numpy.float32] | None, out: numpy.typing.NDArray[numpy.uint8], stride: int, pool: ThreadPool | None = None) -> None:
+    """
+    Encode what the codes of rows leave of them: the second level (arXiv 2304.04759, definition 2).
+
+    Args:
+        rows: float32 [n, d], C-contiguous, as given to `lvq_encode`.
+        first: uint8 [at least n * first_stride], as `lvq_encode` wrote them with `first_bits`.
+        bits: 4 or 8 per dimension.
+        norms: float32 [n], stored with the rows; None stores by how much the second level changes the squared
+            lengths, so that the estimates of both levels add up.
+        out: uint8 [at least n * stride], written to.
+        stride: bytes from row to row, see `lvq_stride`.
+        pool: whose threads share the work.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    """
+
 def lvq_decode(codes: numpy.typing.NDArray[numpy.uint8], count: int, dims: int, bits: int, stride: int) -> numpy.typing.NDArray[numpy.float32]:
     """
     The rows that codes stand for, float32 [count, dims].

@@ -1,6 +1,6 @@
 // The native core without Python, to run under sanitizers and under an emulator: every tier this CPU has
-// against the baseline, the flat search against a plain loop, the thread pool against itself. Exits 1 when a
-// check failed.
+// against the baseline, the flat search against a plain loop, the thread pool against itself, LVQ against its
+// laws. Exits 1 when a check failed.
 
 #include <algorithm>
 #include <atomic>
@@ -19,6 +19,7 @@
 #include "core/normalize.h"
 #include "core/thread_pool.h"
 #include "flat/flat_search.h"
+#include "driver.h"
 #include "kernels/code_kernels.h"
 
 using namespace nearfield;
@@ -28,10 +29,14 @@ namespace {
 std::atomic<int> passed{0};
 std::atomic<int> failed{0};
 
-void check(bool holds, const std::string& what) {
+}  // namespace
+
+void nearfield::check(bool holds, const std::string& what) {
     (holds ? passed : failed)++;
     if (!holds) std::printf("FAILED %s\n", what.c_str());
 }
+
+namespace {
 
 constexpr Metric kMetrics[] = {Metric::l2, Metric::ip, Metric::l1};
 constexpr RowType kRowTypes[] = {RowType::f32, RowType::f16, RowType::u8};
@@ -351,6 +356,7 @@ int main() {
     }
     use_pool_from_many_threads();
     normalize_some_rows();
+    check_lvq();
     std::printf("%d passed, %d failed\n", passed.load(), failed.load());
     return failed.load() == 0 ? 0 : 1;
 }

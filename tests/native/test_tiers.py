@@ -88,6 +88,13 @@ def test_tier_agrees_with_baseline(answers: dict[str, Answers], isa: str) -> Non
                 assert np.array_equal(found[hostile], expected[hostile], equal_nan=True), f"{isa} {key}"
 
 
+@pytest.mark.parametrize("isa", [isa for isa in _native.available_isas() if isa != "baseline"])
+def test_codes_are_the_baselines(answers: dict[str, Answers], isa: str) -> None:
+    for name, _, _ in tier_answers.cases():
+        key = f"{name}-codes"
+        assert np.array_equal(answers[isa][key], answers["baseline"][key]), f"{isa} {key}"
+
+
 @pytest.mark.parametrize("isa", _native.available_isas())
 def test_isa_can_be_forced(isa: str) -> None:
     finished = run_python(isa, "-c", "from nearfield.engine import _native; print(_native.isa())")

@@ -1,4 +1,4 @@
-"""Distances of one instruction-set tier on ordinary and hostile values, saved to a file.
+"""Distances and LVQ codes of one instruction-set tier on ordinary and hostile values, saved to a file.
 
 Usage: NEARFIELD_ISA=tier python -m tests.native.tier_answers OUT.npz
 """
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine import _native
+from nearfield.index_builders.encodings.lvq import LvqEncoding, TwoLevelCodes
 
 METRICS = ("l2", "ip", "l1")
 DIMENSIONS = [*range(1, 131), 768, 1536]
@@ -55,6 +56,16 @@ def cases() -> Iterator[Case]:
     yield from hostile_cases()
 
 
+def codes(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Code rows of two levels at 4 and 8 bits, one behind the other."""
+    found = []
+    for encoding in (LvqEncoding.LVQ4X4, LvqEncoding.LVQ8X8):
+        levels = TwoLevelCodes.empty(*rows.shape, encoding, 8)
+        levels.encode(0, rows)
+        found += [levels.first.data, levels.residual.data]
+    return np.concatenate(found)
+
+
 def main() -> None:
     """Save one array per case and metric, and the name of the tier."""
     answers: dict[str, NDArray[np.generic]] = {"isa": np.array(_native.isa())}
@@ -62,6 +73,7 @@ def main() -> None:
         offsets = np.arange(len(rows), dtype=np.int64)[::-1].copy()
         for metric in METRICS:
             answers[f"{name}-{metric}"] = _native.gather_distances(queries, rows, offsets, metric)
+        answers[f"{name}-codes"] = codes(rows.astype(np.float32))
     np.savez(sys.argv[1], **answers)
 
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nearfield.engine import _native
-from nearfield.index_builders.encodings.lvq import SLACK_BYTES, LvqCodes
+from nearfield.index_builders.encodings.lvq import SLACK_BYTES, LvqCodes, LvqEncoding, TwoLevelCodes
 
 
 def encoded(rows: NDArray[np.float32], bits: int, alignment: int = 8) -> LvqCodes:
@@ -22,6 +22,80 @@ def error_share(rows: NDArray[np.float32], decoded: NDArray[np.float32]) -> floa
 def test_distortion_of_gaussian_rows_at_8_bits(dimensions: int, expected: float) -> None:
     rows = np.random.default_rng(1).standard_normal((2_000, dimensions), dtype=np.float32)
     assert error_share(rows, encoded(rows, 8).decode()) == pytest.approx(expected, rel=0.06)
+
+
+TWO_LEVELS = [each for each in LvqEncoding if each.residual_bits is not None]
+
+
+def encoded_twice(
+    rows: NDArray[np.float32], encoding: LvqEncoding, clip: bool | None = False
+) -> TwoLevelCodes:
+    codes = TwoLevelCodes.empty(*rows.shape, encoding, 64)
+    codes.encode(0, rows, clip=clip)
+    return codes
+
+
+@pytest.mark.parametrize(
+    "encoding, at_96, at_768",
+    [("lvq4x4", 4.3e-5, 6.6e-5), ("lvq4x8", 1.45e-7, 2.3e-7), ("lvq8x8", 5.0e-10, 7.9e-10)],
+)
+def test_distortion_of_gaussian_rows_at_two_levels(encoding: str, at_96: float, at_768: float) -> None:
+    for dimensions, expected in ((96, at_96), (768, at_768)):
+        rows = np.random.default_rng(1).standard_normal((2_000, dimensions), dtype=np.float32)
+        share = error_share(rows, encoded_twice(rows, LvqEncoding(encoding)).decode())
+        # The range of a short residual is read off the row: a little narrower than a whole step.
+        assert expected * (0.9 if dimensions == 96 else 0.94) <= share <= expected * 1.06
+
+
+@pytest.mark.parametrize("encoding", TWO_LEVELS)
+def test_the_second_level_divides_the_error_by_its_levels(encoding: LvqEncoding) -> None:
+    rows = np.random.default_rng(2).standard_normal((200, 100), dtype=np.float32)
+    codes = encoded_twice(rows, encoding)
+    first = np.abs(rows - codes.first.decode()).max(axis=1)
+    both = np.abs(rows - codes.decode()).max(axis=1)
+    assert encoding.residual_bits is not None
+    assert (both <= 1.02 * first / (2**encoding.residual_bits - 1) + 1e-6).all()
+
+
+@pytest.mark.parametrize("encoding", TWO_LEVELS)
+def test_a_clipped_first_level_widens_the_second(encoding: LvqEncoding) -> None:
+    rows = np.random.default_rng(3).standard_normal((200, 300), dtype=np.float32)
+    plain, clipped = encoded_twice(rows, encoding), encoded_twice(rows, encoding, clip=True)
+    assert error_share(rows, clipped.first.decode()) <= error_share(rows, plain.first.decode())
+    first = error_share(rows, clipped.first.decode())
+    assert error_share(rows, plain.decode()) <= error_share(rows, clipped.decode()) < 0.1 * first
+
+
+@pytest.mark.parametrize("encoding", TWO_LEVELS)
+def test_norms_of_both_levels_add_up(encoding: LvqEncoding) -> None:
+    rows = np.random.default_rng(4).standard_normal((100, 65), dtype=np.float32)
+    codes = encoded_twice(rows, encoding)
+    np.testing.assert_allclose(codes.first.norms, (codes.first.decode() ** 2).sum(axis=1), rtol=1e-5)
+    together = codes.first.norms + codes.residual.norms
+    np.testing.assert_allclose(together, (codes.decode() ** 2).sum(axis=1), rtol=1e-5)
+    given = np.arange(100, dtype=np.float32)
+    codes.encode(0, rows, given)
+    np.testing.assert_array_equal(codes.first.norms + codes.residual.norms, given)
+
+
+def test_levels_can_be_encoded_in_parts_and_on_threads() -> None:
+    rows = np.random.default_rng(5).standard_normal((3_000, 70), dtype=np.float32)
+    parts = TwoLevelCodes.empty(*rows.shape, LvqEncoding.LVQ4X8, 64)
+    pool = _native.ThreadPool(2)
+    for start in (2_000, 0):
+        parts.encode(start, rows[start : start + 2_000], pool=pool, clip=False)
+    whole = encoded_twice(rows, LvqEncoding.LVQ4X8)
+    np.testing.assert_array_equal(parts.first.data, whole.first.data)
+    np.testing.assert_array_equal(parts.residual.data, whole.residual.data)
+
+
+def test_codes_do_not_depend_on_where_the_rows_are() -> None:
+    rows = np.random.default_rng(6).standard_normal((50, 96), dtype=np.float32)
+    for shift in (0.5, -8.0):
+        moved = rows + np.float32(shift)
+        codes, again = encoded(rows, 8), encoded(moved - np.float32(shift), 8)
+        same = codes.rows[:, : codes.stride - 8] == again.rows[:, : codes.stride - 8]
+        assert same.mean() > 0.999
 
 
 def test_clipping_lowers_the_distortion_at_4_bits() -> None:
@@ -81,5 +155,9 @@ def test_wrong_arguments_are_refused() -> None:
         _native.lvq_stride(8, 5, 8)
     with pytest.raises(ValueError, match="out"):
         _native.lvq_encode(rows, 8, False, None, np.zeros(3, dtype=np.uint8), 16)
+    with pytest.raises(ValueError, match="encoding: expected one of lvq4x4, lvq4x8, lvq8x8, got lvq8"):
+        TwoLevelCodes.empty(2, 8, LvqEncoding.LVQ8, 8)
+    with pytest.raises(ValueError, match="first"):
+        encoded(rows, 8).encode_residual(encoded(rows[:1], 8), 0, rows)
     with pytest.raises(ValueError, match="stride"):
         _native.lvq_decode(np.zeros(100, dtype=np.uint8), 1, 64, 8, 8)

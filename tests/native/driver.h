@@ -1,0 +1,14 @@
+// What the parts of the driver share.
+#pragma once
+
+#include <string>
+
+namespace nearfield {
+
+// Counts a check; one that does not hold is printed and fails the run. Any thread may call it.
+void check(bool holds, const std::string& what);
+
+// LVQ codes: error bounds, extreme rows, both levels, and every tier's scan of them.
+void check_lvq();
+
+}  // namespace nearfield
