@@ -324,3 +324,63 @@ class Graph:
             ValueError: a wrong dtype, shape or value; says what was expected and what came.
             Cancelled: `cancel` was set.
         """
+
+def maxsim_search(queries: numpy.typing.NDArray[numpy.float32], query_offsets: numpy.typing.NDArray[numpy.int64], tokens: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], encoding: str, offsets: numpy.typing.NDArray[numpy.int64] | None, tokens_per_document: int, k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    """
+    The exact k best documents of each query by MaxSim (arXiv 2004.12832).
+
+    Equal scores go by number, and the result is the same for any number of threads and for any batch a
+    query comes in. Codes are scored as what they stand for, against query tokens quantised to 8 bits.
+
+    Args:
+        queries: float32 [Q, d], tokens of all queries back to back, C-contiguous.
+        query_offsets: int64 [nq + 1], ascending from 0 to Q.
+        tokens: float32 or float16 [T, d], or uint8 [T, row bytes] as `lvq_encode` wrote them with
+            `lvq_stride` or more; may be read-only or a memory map.
+        encoding: 'float32', 'float16', 'lvq8' or 'lvq4'.
+        offsets: int64 [n + 1], ascending from 0 to T; None where all documents are of one size.
+        tokens_per_document: that size, a divisor of T; ignored where there are offsets.
+        k: how many, at least 1.
+        allow: uint64 [ceil(n / 64)]; bit i % 64 of word i // 64 allows document i. None allows all.
+        threads: how many may share the work, the calling one included; small scans use fewer.
+        pool: whose threads help; None starts and ends them within the call.
+        cancel: polled once per batch of documents.
+
+    Returns:
+        documents int64 [nq, k], -1 pads, and distances (-MaxSim) float32 [nq, k], +inf pads; best first.
+        Empty documents are never among them.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+        Cancelled: `cancel` was set.
+    """
+
+def maxsim_rerank(queries: numpy.typing.NDArray[numpy.float32], query_offsets: numpy.typing.NDArray[numpy.int64], tokens: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], encoding: str, offsets: numpy.typing.NDArray[numpy.int64] | None, tokens_per_document: int, candidates: numpy.typing.NDArray[numpy.int64], k: int, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    """
+    The k best of each query's candidates by MaxSim, as `maxsim_search` among those.
+
+    Args:
+        candidates: int64 [nq, c] documents, -1 pads; one named twice counts once.
+        All others: as in `maxsim_search`.
+
+    Returns:
+        documents int64 [nq, k] and distances float32 [nq, k], as `maxsim_search`.
+
+    Raises:
+        ValueError, Cancelled: as `maxsim_search`.
+    """
+
+def maxsim_scores(queries: numpy.typing.NDArray[numpy.float32], query_offsets: numpy.typing.NDArray[numpy.int64], tokens: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], encoding: str, offsets: numpy.typing.NDArray[numpy.int64] | None, tokens_per_document: int, candidates: numpy.typing.NDArray[numpy.int64], threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    MaxSim of each query with its candidates.
+
+    Args:
+        candidates: int64 [nq, c] documents, -1 pads.
+        All others: as in `maxsim_search`.
+
+    Returns:
+        float32 [nq, c]; -inf for pads and empty documents.
+
+    Raises:
+        ValueError, Cancelled: as `maxsim_search`.
+    """

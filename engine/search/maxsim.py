@@ -1,8 +1,11 @@
 """Exact MaxSim: sum over the query's tokens of the largest inner product with any token of the document."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.engine import _native
 from nearfield.engine.index.protocol import Hits
 from nearfield.engine.multivector.token_rows import TokenRows
 
@@ -27,13 +30,12 @@ def maxsim_scan(
 
     Returns:
         Hits [nq, k], distances = -MaxSim, padded with -1 and +inf. Empty documents are never returned.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
     """
-    every = np.arange(documents.count, dtype=np.int64)
-    if allow is not None:
-        bits = np.unpackbits(allow.view(np.uint8), bitorder="little")[: documents.count]
-        every = every[bits.astype(np.bool_)]
-    candidates = np.broadcast_to(every, (len(query_offsets) - 1, len(every)))
-    return maxsim_rerank(queries, query_offsets, documents, candidates, k, threads)
+    found = _native.maxsim_search(queries, query_offsets, *_arguments(documents), k, allow, threads)
+    return Hits(*found)
 
 
 def maxsim_rerank(
@@ -53,15 +55,9 @@ def maxsim_rerank(
     Returns:
         Hits [nq, k].
     """
-    scores = maxsim_scores(queries, query_offsets, documents, candidates)
-    hits = Hits(np.full((len(scores), k), -1, np.int64), np.full((len(scores), k), np.inf, np.float32))
-    for i, (row, score) in enumerate(zip(candidates, scores, strict=True)):
-        found, first = np.unique(row[score > -np.inf], return_index=True)
-        distances = -score[score > -np.inf][first]
-        order = np.lexsort((found, distances))[:k]
-        hits.rows[i, : len(order)] = found[order]
-        hits.distances[i, : len(order)] = distances[order]
-    return hits
+    return Hits(
+        *_native.maxsim_rerank(queries, query_offsets, *_arguments(documents), candidates, k, threads)
+    )
 
 
 def maxsim_scores(
@@ -69,23 +65,20 @@ def maxsim_scores(
     query_offsets: NDArray[np.int64],
     documents: TokenRows,
     candidates: NDArray[np.int64],
+    threads: int = 1,
 ) -> NDArray[np.float32]:
     """MaxSim of each query with its candidates.
 
     Args:
-        queries, query_offsets, documents: as in `maxsim_scan`.
+        queries, query_offsets, documents, threads: as in `maxsim_scan`.
         candidates: int64 [nq, c] documents, padded with -1.
 
     Returns:
         float32 [nq, c]; -inf for pads and empty documents.
     """
-    bounds = documents.bounds()
-    scores = np.full(candidates.shape, -np.inf, np.float32)
-    tokens = documents.decode()
-    for i, row in enumerate(candidates):
-        query = queries[query_offsets[i] : query_offsets[i + 1]]
-        for j, document in enumerate(row):
-            if document >= 0 and bounds[document] < bounds[document + 1]:
-                matrix = query @ tokens[bounds[document] : bounds[document + 1]].T
-                scores[i, j] = matrix.max(axis=1).sum()
-    return scores
+    return _native.maxsim_scores(queries, query_offsets, *_arguments(documents), candidates, threads)
+
+
+def _arguments(documents: TokenRows) -> tuple[Any, str, NDArray[np.int64] | None, int]:
+    """Documents as the native functions take them."""
+    return documents.values, documents.encoding.value, documents.offsets, documents.tokens_per_document

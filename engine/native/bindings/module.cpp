@@ -11,4 +11,5 @@ NB_MODULE(_native, module) {
     nearfield::bindings::register_flat(module);
     nearfield::bindings::register_encodings(module);
     nearfield::bindings::register_graph(module);
+    nearfield::bindings::register_maxsim(module);
 }

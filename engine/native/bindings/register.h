@@ -9,5 +9,6 @@ void register_core(
 void register_flat(nanobind::module_& module);  // flat_search, gather_distances
 void register_encodings(nanobind::module_& module);  // lvq_stride, lvq_encode, lvq_decode
 void register_graph(nanobind::module_& module);  // link_*, add_reverse, connect_and_order, Graph
+void register_maxsim(nanobind::module_& module);  // maxsim_search, maxsim_rerank, maxsim_scores
 
 }  // namespace nearfield::bindings

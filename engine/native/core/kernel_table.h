@@ -15,7 +15,8 @@ enum class RowType { f32, f16, u8 };
 inline constexpr int kMetricCount = 3;
 inline constexpr int kRowTypeCount = 3;
 
-struct CodeKernels;  // kernels/code_kernels.h
+struct CodeKernels;    // kernels/code_kernels.h
+struct MaxSimKernels;  // kernels/maxsim_kernels.h
 
 struct DistanceBatch {
     const float* queries;  // [query_count, dims]
@@ -42,6 +43,7 @@ struct KernelTable {
     std::uint64_t (*stream_read)(const void* data, std::size_t bytes, std::size_t streams,
                                  std::size_t prefetch);
     const CodeKernels* codes;
+    const MaxSimKernels* maxsim;
 };
 
 extern const KernelTable kBaselineKernels;

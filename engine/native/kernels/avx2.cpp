@@ -6,6 +6,7 @@
 
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
+#include "kernels/maxsim_kernels.h"
 
 namespace nearfield {
 namespace {
@@ -84,6 +85,7 @@ const KernelTable kAvx2Kernels = {
     crc32c,
     stream_read,
     &kAvx2CodeKernels,
+    &kAvx2MaxSimKernels,
 };
 
 }  // namespace nearfield

@@ -4,6 +4,7 @@
 
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
+#include "kernels/maxsim_kernels.h"
 
 namespace nearfield {
 namespace {
@@ -80,6 +81,7 @@ const KernelTable kAvx512Kernels = {
     crc32c,
     stream_read,
     &kAvx512CodeKernels,
+    &kAvx512MaxSimKernels,
 };
 
 }  // namespace nearfield

@@ -5,6 +5,7 @@
 
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
+#include "kernels/maxsim_kernels.h"
 
 namespace nearfield {
 namespace {
@@ -98,6 +99,7 @@ const KernelTable kBaselineKernels = {
     crc32c,
     stream_read,
     &kBaselineCodeKernels,
+    &kBaselineMaxSimKernels,
 };
 
 }  // namespace nearfield

@@ -7,6 +7,7 @@
 
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
+#include "kernels/maxsim_kernels.h"
 
 namespace nearfield {
 namespace {
@@ -75,6 +76,7 @@ const KernelTable kNeonKernels = {
     crc32c,
     stream_read,
     &kNeonCodeKernels,
+    &kNeonMaxSimKernels,
 };
 
 }  // namespace nearfield

@@ -1,0 +1,72 @@
+// AVX-512 tier (F, BW, VL, DQ, VNNI) of the MaxSim kernels: 16 query tokens a register, 64 products of codes
+// at once.
+
+#include <immintrin.h>
+
+#include "kernels/maxsim_kernels.h"
+
+namespace nearfield {
+namespace {
+
+constexpr std::size_t kLanes = 16;
+constexpr std::size_t kPanelVectors = 3;
+// 24 sums at most, 3 registers of query tokens and one broadcast.
+constexpr std::size_t rows_of(std::size_t vectors) { return vectors == 3 ? 8 : vectors == 2 ? 12 : 16; }
+
+using Vec = __m512;
+Vec zero() { return _mm512_setzero_ps(); }
+Vec load(const float* from) { return _mm512_loadu_ps(from); }
+void store(float* to, Vec a) { _mm512_storeu_ps(to, a); }
+Vec spread(const float* from) { return _mm512_set1_ps(*from); }
+Vec multiply(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+Vec multiply_add(Vec a, Vec b, Vec sum) { return _mm512_fmadd_ps(a, b, sum); }
+Vec largest(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+float total(Vec a) { return _mm512_reduce_add_ps(a); }
+Vec load_first(const float* from, std::size_t count) {
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1u), from);
+}
+
+constexpr std::size_t kWidened = 16;
+void widen_some(const std::uint16_t* from, float* to) {
+    store(to, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+}
+
+using Code = std::uint8_t;  // of documents; those of queries are signed
+using Codes = __m512i;
+using Ints = __m512i;
+constexpr std::size_t kGroup = 4;
+Ints zero_ints() { return _mm512_setzero_si512(); }
+Codes load_codes(const Code* from) { return _mm512_loadu_si512(from); }
+Codes spread_codes(const Code* from) {
+    int group;
+    __builtin_memcpy(&group, from, sizeof group);
+    return _mm512_set1_epi32(group);
+}
+Ints add_products(Ints sums, Codes document, Codes query) {
+    return _mm512_dpbusd_epi32(sums, document, query);
+}
+Vec to_floats(Ints a) { return _mm512_cvtepi32_ps(a); }
+
+void spread4(const std::uint8_t* block, Code* low, Code* high) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    const __m512i codes = _mm512_loadu_si512(block);
+    _mm512_storeu_si512(low, _mm512_and_si512(codes, nibble));
+    _mm512_storeu_si512(high, _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble));
+}
+void spread8(const std::uint8_t* block, Code* out) { _mm512_storeu_si512(out, _mm512_loadu_si512(block)); }
+
+void split_halves(const std::uint32_t* pairs, float* low, float* high) {
+    const __m512i both = _mm512_loadu_si512(pairs);
+    store(low, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(both)));
+    store(high, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16))));
+}
+
+#include "kernels/maxsim_tiles.inl"
+
+}  // namespace
+
+const MaxSimKernels kAvx512MaxSimKernels = {"avx512",     kLanes,      kPanelVectors, kGroup,
+                                            sizeof(Code), widen,       unpack<4>,     unpack<8>,
+                                            float_maxima, code_maxima, weighted_sum};
+
+}  // namespace nearfield
