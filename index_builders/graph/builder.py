@@ -36,8 +36,8 @@ _SAMPLE_ROWS: Final = 30_000
 # Widths at which a row of 4-bit codes with its constants fills one, two, ... cache lines.
 _LINE_BYTES: Final = 64
 _TAIL_BYTES: Final = 8
-_VARIANCE_LEAST: Final = 0.9
-"""The narrowest width that keeps this share of the variance is taken (measured: decision 0009)."""
+_SPECTRUM_LOST_MOST: Final = 0.1
+"""The narrowest width that loses no more is taken (measured: decision 0009)."""
 
 
 class GraphBuilder:
@@ -121,7 +121,7 @@ class GraphBuilder:
         mean = sample.mean(axis=0)
         queries = context.training_queries
         if queries is not None:
-            queries = base.prepared(queries) - (mean if base.metric == "l2" else 0)
+            queries = _without_mean(base.prepared(queries), mean, base.metric)
         learner = ProjectionLearner(sample, mean, queries)
         return learner.learn(self._reduced(learner, params), context.seed)
 
@@ -136,7 +136,7 @@ class GraphBuilder:
             reduced = (lines * _LINE_BYTES - _TAIL_BYTES) * per_byte
             if reduced >= dimensions:
                 break
-            if learner.variance_kept(reduced) >= _VARIANCE_LEAST:
+            if learner.spectrum_lost(reduced) <= _SPECTRUM_LOST_MOST:
                 return reduced
         return dimensions
 
@@ -229,6 +229,16 @@ def _primary_bits(dimensions: int, params: Mapping[str, Any]) -> int:
     if params["primary_bits"] is not None:
         return int(params["primary_bits"])
     return 8 if dimensions + _TAIL_BYTES <= 2 * _LINE_BYTES else 4
+
+
+def _without_mean(
+    queries: NDArray[np.float32], mean: NDArray[np.float32], metric: str
+) -> NDArray[np.float32]:
+    """What a search projects of queries [t, d]: for inner products, their part along the mean is exact."""
+    if metric == "l2":
+        return queries - mean
+    square = float(mean @ mean)
+    return queries - np.outer(queries @ mean / np.float32(square), mean) if square > 0 else queries
 
 
 def _query_rows(projection: Projection) -> SignedRows:

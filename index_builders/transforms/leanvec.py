@@ -1,19 +1,35 @@
 """LeanVec: linear maps to fewer dimensions that keep inner products (arXiv 2312.16335; sphering: 2410.22347).
 
-<q, x - mean> is estimated by <A q, B (x - mean)>. Without training queries A = B is PCA; with them, the
-rank-d product that is best for those queries. A random rotation follows, so that every dimension carries the
-same variance and scalar codes fit, and each dimension is balanced between the two sides.
+<q, x - mean> is estimated by <A q, B (x - mean)>. A random rotation follows the maps, so that every dimension
+carries the same variance and scalar codes fit, and each dimension is balanced between the two sides.
 """
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-_EIGENVALUE_LEAST: Final = 1e-6
-"""Of the largest: smaller query variances are lifted to this when their root is inverted."""
+from nearfield.index_builders.transforms import query_aware
+from nearfield.index_builders.transforms.query_aware import Moments
+
+
+class LeanVecMethod(StrEnum):
+    """How the maps are learned; without training queries all give what `pca` does."""
+
+    PCA = "pca"
+    SPHERING = "sphering"
+    EIGENVECTOR_SEARCH = "eigenvector_search"
+    FRANK_WOLFE = "frank_wolfe"
+
+
+_QUERY_AWARE: Final = {
+    LeanVecMethod.SPHERING: query_aware.sphering,
+    LeanVecMethod.EIGENVECTOR_SEARCH: query_aware.eigenvector_search,
+    LeanVecMethod.FRANK_WOLFE: query_aware.frank_wolfe,
+}
 
 
 @dataclass(frozen=True)
@@ -54,82 +70,50 @@ class ProjectionLearner:
         self, sample: NDArray[np.float32], mean: NDArray[np.float32], queries: NDArray[np.float32] | None
     ) -> None:
         self._mean = mean
-        centred = sample - mean
-        self._row_covariance = (centred.T @ centred).astype(np.float64) / max(len(centred), 1)
-        values, vectors = np.linalg.eigh(self._row_covariance)
+        self._has_queries = queries is not None and len(queries) > 0
+        self._moments = Moments.of(sample - mean, queries)
+        values, vectors = np.linalg.eigh(self._moments.rows)
         self._row_variances = np.maximum(values[::-1], 0.0)
         self._row_axes = vectors[:, ::-1].T
-        self._query_covariance = None
-        if queries is not None:
-            self._query_covariance = (queries.T @ queries).astype(np.float64) / max(len(queries), 1)
+        self._spectrum = self._moments.spectrum() if self._has_queries else self._row_variances
 
     @property
     def dimensions(self) -> int:
         """D."""
         return len(self._mean)
 
-    def variance_kept(self, dimensions: int) -> float:
-        """Share of the rows' variance in their first principal directions."""
-        total = self._row_variances.sum()
-        return float(self._row_variances[:dimensions].sum() / total) if total > 0 else 1.0
+    def spectrum_lost(self, dimensions: int) -> float:
+        """Share of the singular values of K_Q^1/2 K_X^1/2 that no maps to so few dimensions can keep.
 
-    def learn(self, dimensions: int, seed: int) -> Projection:
-        """The maps to `dimensions` of at most D."""
+        Their squares are the least loss of inner products. Without training queries it is the share of the
+        rows' variance beyond their first principal directions.
+        """
+        total = self._spectrum.sum()
+        return float(self._spectrum[dimensions:].sum() / total) if total > 0 else 0.0
+
+    def learn(self, dimensions: int, seed: int, method: LeanVecMethod | None = None) -> Projection:
+        """The maps to `dimensions` of at most D.
+
+        Args:
+            method: None: sphering with training queries, else PCA.
+        """
         rng = np.random.default_rng(seed)
         rotation = np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0]
-        graph_side = rotation @ self._row_axes[:dimensions]
-        if self._query_covariance is None:
-            query_side = row_side = graph_side
-            loss = self._loss(query_side, row_side, self._row_covariance)
-        else:
-            query_side, row_side = self._sphered(dimensions, self._query_covariance)
-            loss = self._loss(query_side, row_side, self._query_covariance)
-            query_side, row_side = self._balanced(query_side, row_side, self._query_covariance)
-            query_side, row_side = rotation @ query_side, rotation @ row_side
+        query_side = row_side = self._row_axes[:dimensions]
+        graph_side = rotation @ row_side
+        chosen = LeanVecMethod.SPHERING if method is None else method
+        if self._has_queries and chosen in _QUERY_AWARE:
+            query_side, row_side = _QUERY_AWARE[chosen](self._moments, dimensions)
+            query_side, row_side = query_aware.balanced(self._moments, query_side, row_side)
         return Projection(
             self._mean,
             self._scale(),
-            query_side.astype(np.float32),
-            row_side.astype(np.float32),
+            (rotation @ query_side).astype(np.float32),
+            (rotation @ row_side).astype(np.float32),
             graph_side.astype(np.float32),
-            loss,
+            self._moments.loss(query_side, row_side),
         )
 
     def _scale(self) -> float:
         variance = float(self._row_variances.mean())
         return float(np.float32(1 / math.sqrt(variance))) if variance > 0 else 1.0
-
-    def _sphered(
-        self, dimensions: int, query_covariance: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """LeanVec-Sphering: the least loss over all products of that rank."""
-        values, vectors = np.linalg.eigh(query_covariance)
-        roots = np.sqrt(np.maximum(values, _EIGENVALUE_LEAST * max(values[-1], 1e-30)))
-        whiten = (vectors * roots) @ vectors.T
-        unwhiten = (vectors / roots) @ vectors.T
-        _, axes = np.linalg.eigh(whiten @ self._row_covariance @ whiten)
-        top = axes[:, ::-1][:, :dimensions].T
-        return top @ unwhiten, top @ whiten
-
-    def _balanced(
-        self,
-        query_side: NDArray[np.float64],
-        row_side: NDArray[np.float64],
-        query_covariance: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Spread over both sides alike, which is best for codes after a rotation; products do not change."""
-        query_spread = np.sqrt(np.einsum("ij,jk,ik->i", query_side, query_covariance, query_side))
-        row_spread = np.sqrt(np.einsum("ij,jk,ik->i", row_side, self._row_covariance, row_side))
-        balance = np.sqrt(np.maximum(query_spread, 1e-30) / np.maximum(row_spread, 1e-30))[:, None]
-        return query_side / balance, row_side * balance
-
-    def _loss(
-        self,
-        query_side: NDArray[np.float64],
-        row_side: NDArray[np.float64],
-        query_covariance: NDArray[np.float64],
-    ) -> float:
-        error = query_side.T @ row_side - np.eye(self.dimensions)
-        lost = np.einsum("ij,ij->", query_covariance @ error, error @ self._row_covariance)
-        total = np.einsum("ij,ij->", query_covariance, self._row_covariance)
-        return float(lost / total) if total > 0 else 0.0

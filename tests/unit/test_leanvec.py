@@ -1,12 +1,23 @@
 """LeanVec projections: the laws any learned pair of maps keeps."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nearfield.index_builders.transforms.leanvec import Projection, ProjectionLearner
+from nearfield.index_builders.transforms.leanvec import LeanVecMethod, Projection, ProjectionLearner
+from nearfield.index_builders.transforms.query_aware import (
+    Moments,
+    balanced,
+    eigenvector_search,
+    frank_wolfe,
+    principal,
+    sphering,
+)
+from tests.helpers import shared_data
 
-ROWS, QUERIES, DIMENSIONS = 3_000, 500, 48
+ROWS, QUERIES, DIMENSIONS = 3_000, 5_000, 48
 
 
 def anisotropic(count: int, seed: int) -> NDArray[np.float32]:
@@ -42,7 +53,8 @@ def test_learning_from_the_queries_loses_less(dimensions: int) -> None:
 def test_the_loss_told_is_the_loss_measured(queries: NDArray[np.float32] | None) -> None:
     projection = learned(16, queries)
     measured = lost(projection, SAMPLE - projection.mean if queries is None else queries)
-    assert projection.loss == pytest.approx(measured, rel=0.02)
+    # The queries' moment is mixed with a little of that of the rows.
+    assert projection.loss == pytest.approx(measured, rel=0.03)
 
 
 @pytest.mark.parametrize("queries", [None, OTHER_QUERIES], ids=["rows", "queries"])
@@ -77,3 +89,88 @@ def test_constant_rows_project_to_nothing() -> None:
     projection = ProjectionLearner(rows, rows.mean(axis=0), None).learn(3, 0)
     assert projection.loss == 0.0 and projection.scale == 1.0
     assert not projection.centred(rows).any()
+
+
+def test_the_spectrum_without_queries_is_the_variance() -> None:
+    variances = np.sort(np.linalg.eigvalsh(np.cov(SAMPLE.T, bias=True)))[::-1]
+    learner = ProjectionLearner(SAMPLE, SAMPLE.mean(axis=0), None)
+    for dimensions in (1, 8, 40, 48):
+        expected = variances[dimensions:].sum() / variances.sum()
+        assert learner.spectrum_lost(dimensions) == pytest.approx(expected, abs=1e-5)
+
+
+def ordinary_moments() -> Moments:
+    return Moments.of(SAMPLE - SAMPLE.mean(axis=0), OTHER_QUERIES)
+
+
+def arxiv_moments() -> Moments:
+    """Abstracts, queried by titles, half of the dimensions."""
+    data = shared_data.load("arxiv-minilm-384-ip")
+    rows = data.base[::20, :192].astype(np.float32)
+    queries = np.load(data.path / "train_queries.npy")[:5_000, :192].astype(np.float32)
+    return Moments.of(rows - rows.mean(axis=0), queries)
+
+
+@pytest.mark.parametrize("of, dimensions", [(ordinary_moments, 12), (arxiv_moments, 56)])
+def test_methods_lose_less_in_their_order(of: Callable[[], Moments], dimensions: int) -> None:
+    moments = of()
+    axes = principal(moments.rows, dimensions)
+    losses = [moments.loss(axes, axes)]
+    for method in (eigenvector_search, frank_wolfe, sphering):
+        losses.append(moments.loss(*method(moments, dimensions)))
+    assert losses == sorted(losses, reverse=True)
+    assert losses[1] < 0.97 * losses[0]
+    tail = moments.spectrum()[dimensions:]
+    assert losses[3] == pytest.approx((tail**2).sum() / np.trace(moments.queries @ moments.rows), rel=1e-6)
+
+
+def test_no_change_of_the_sphered_maps_loses_less() -> None:
+    moments, rng = ordinary_moments(), np.random.default_rng(3)
+    query_side, row_side = sphering(moments, 12)
+    least = moments.loss(query_side, row_side)
+    for size in (1e-3, 1e-2, 0.1):
+        for _ in range(20):
+            moved = [
+                side + size * rng.standard_normal(side.shape) * np.abs(side).mean()
+                for side in (query_side, row_side)
+            ]
+            assert moments.loss(*moved) >= least * (1 - 1e-9)
+
+
+def test_sides_of_eigenvector_search_are_orthonormal_and_of_frank_wolfe_in_the_unit_ball() -> None:
+    moments = ordinary_moments()
+    side, same = eigenvector_search(moments, 12)
+    assert side is same
+    np.testing.assert_allclose(side @ side.T, np.eye(12), atol=1e-9)
+    for found in frank_wolfe(moments, 12):
+        assert np.linalg.norm(found, 2) <= 1 + 1e-9
+
+
+def test_balancing_changes_no_product() -> None:
+    moments = ordinary_moments()
+    for method in (sphering, frank_wolfe):
+        query_side, row_side = method(moments, 12)
+        balanced_query, balanced_row = balanced(moments, query_side, row_side)
+        np.testing.assert_allclose(balanced_query.T @ balanced_row, query_side.T @ row_side, atol=1e-9)
+
+
+def test_few_queries_do_not_lose_more_than_none() -> None:
+    few = anisotropic(20, 2)
+    unlike_few = anisotropic(2_000, 5)
+    for queries in (OTHER_QUERIES, unlike_few):
+        from_few, from_none = lost(learned(16, few), queries), lost(learned(16, None), queries)
+        assert from_few <= 1.15 * from_none
+
+
+@pytest.mark.parametrize("method", LeanVecMethod)
+def test_every_method_without_queries_is_pca(method: LeanVecMethod) -> None:
+    learner = ProjectionLearner(SAMPLE, SAMPLE.mean(axis=0), None)
+    np.testing.assert_array_equal(learner.learn(16, 0, method).row_side, learner.learn(16, 0).row_side)
+
+
+def test_the_method_asked_for_is_used() -> None:
+    learner = ProjectionLearner(SAMPLE, SAMPLE.mean(axis=0), OTHER_QUERIES)
+    losses = {method: learner.learn(16, 0, method).loss for method in LeanVecMethod}
+    assert len(set(losses.values())) == 4
+    assert losses[LeanVecMethod.SPHERING] == learner.learn(16, 0).loss == min(losses.values())
+    assert losses[LeanVecMethod.PCA] == max(losses.values())
