@@ -11,6 +11,7 @@ with Database.open("data") as database:
 from nearfield.engine.collection import Collection
 from nearfield.engine.config import EngineConfig
 from nearfield.engine.database import Database
+from nearfield.engine.multivector.token_rows import TokenEncoding
 from nearfield.engine.point import PointBatch, PointId, VectorColumn
 from nearfield.engine.query import (
     CollectionInfo,
@@ -24,7 +25,14 @@ from nearfield.engine.query import (
     SearchParams,
     SearchRequest,
 )
-from nearfield.engine.schema import CollectionSchema, Datatype, Distance, FieldType, VectorSpec
+from nearfield.engine.schema import (
+    CollectionSchema,
+    Datatype,
+    Distance,
+    FieldType,
+    MultiVectorSpec,
+    VectorSpec,
+)
 from nearfield.engine.storage.catalog import CreateAlias, DeleteAlias, RenameAlias
 
 __all__ = [
@@ -38,6 +46,7 @@ __all__ = [
     "Distance",
     "EngineConfig",
     "FieldType",
+    "MultiVectorSpec",
     "OrderBy",
     "PayloadSelector",
     "PointBatch",
@@ -50,6 +59,7 @@ __all__ = [
     "ScrollRequest",
     "SearchParams",
     "SearchRequest",
+    "TokenEncoding",
     "VectorColumn",
     "VectorSpec",
 ]

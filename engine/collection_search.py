@@ -7,20 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine import limits
-from nearfield.engine.errors import NotFound, Unprocessable
+from nearfield.engine.errors import InvalidRequest, NotFound, Unprocessable
 from nearfield.engine.filter.expression import Filter
 from nearfield.engine.point import id_to_json, to_stored
 from nearfield.engine.query import ScoredPoint, SearchRequest
+from nearfield.engine.schema import VectorSpec
 from nearfield.engine.search.execute import search_batch
 from nearfield.engine.search.request import Ranking, VectorQuery
-from nearfield.engine.segment.segment_set import SegmentSet
+from nearfield.engine.segment.segment_set import Segment, SegmentSet
 from nearfield.engine.storage.collection_store import CollectionStore
+from nearfield.engine.storage.documents import require_document_limits
 from nearfield.engine.storage.reader import PointReader, record
-from nearfield.engine.storage.validate import require_dimensions, require_finite, vector_spec
+from nearfield.engine.storage.validate import require_dimensions, require_kind, vector_spec
+from nearfield.engine.storage.values import require_finite
 
 INDEXED_QUERY_BYTES: Final = 256 * 1024
 """What a search through an index is taken to read, for the cost estimate."""
 _FILTERED_ROW_BYTES: Final = 16
+_TYPICAL_QUERY_TOKENS: Final = 32
 
 
 class CollectionSearcher:
@@ -53,11 +57,19 @@ class CollectionSearcher:
                 continue
             row_bytes = spec.size * spec.datatype.dtype.itemsize
             for segment in pinned:
+                if spec.multivector is not None:
+                    total += self._document_bytes(segment, request)
+                    continue
                 scanned = request.params.exact or segment.index(request.using) is None
                 total += segment.count * row_bytes if scanned else INDEXED_QUERY_BYTES
             if request.filter is not None:
                 total += pinned.live_count * _FILTERED_ROW_BYTES
         return total
+
+    def _document_bytes(self, segment: Segment, request: SearchRequest) -> int:
+        """A scan of documents computes more than it reads: bytes count once per eight tokens of the query."""
+        tokens = len(request.query) if isinstance(request.query, np.ndarray) else _TYPICAL_QUERY_TOKENS
+        return segment.token_bytes(request.using) * -(-tokens // 8)
 
     def _check(self, request: SearchRequest) -> None:
         spec = vector_spec(self._parts.schema, request.using)
@@ -73,8 +85,16 @@ class CollectionSearcher:
                 "limit",
             )
         if isinstance(request.query, np.ndarray):
-            require_dimensions(request.query.shape[-1] if request.query.ndim else 0, spec)
-            require_finite(request.query, "query")
+            self._check_vector(request.query, spec)
+
+    def _check_vector(self, query: NDArray[np.float32], spec: VectorSpec) -> None:
+        if query.ndim == 2 or spec.multivector is not None:
+            require_kind(query.ndim == 2, spec, "query")
+            if not len(query):
+                raise InvalidRequest("expected at least one vector in the query's matrix, got none", "query")
+            require_document_limits(len(query), spec, "query")
+        require_dimensions(query.shape[-1] if query.ndim else 0, spec)
+        require_finite(query, "query")
 
     def _attempt(self, requests: Sequence[SearchRequest]) -> list[list[ScoredPoint]] | None:
         """One attempt; None when rows it met are gone by the time their points are looked up."""
@@ -100,7 +120,7 @@ class CollectionSearcher:
         """The request with vector and rows looked up; None when the point it names is just changing."""
         excluded: tuple[int, ...] = ()
         if isinstance(request.query, np.ndarray):
-            vector = np.ascontiguousarray(request.query, dtype=np.float32).reshape(-1)
+            vector = np.ascontiguousarray(request.query, dtype=np.float32)
         else:
             shown = id_to_json(request.query)
             found = self._parts.store.points_of_ids([to_stored(request.query)], with_payload=False)

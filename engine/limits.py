@@ -6,6 +6,10 @@ COLLECTION_NAME_CHARS_MAX: Final = 255
 VECTOR_NAME_CHARS_MAX: Final = 255
 VECTORS_PER_POINT_MAX: Final = 64
 VECTOR_DIMENSIONS_MAX: Final = 65_536
+DOCUMENT_VECTORS_MAX: Final = 65_536
+"""Vectors of one document, or one query, of a multi-vector."""
+DOCUMENT_BYTES_MAX: Final = 32 * 2**20
+"""Bytes of all vectors of one document, or one query, as float32."""
 POINT_ID_MAX: Final = 2**64 - 1
 
 BATCH_POINTS_MAX: Final = 100_000

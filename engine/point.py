@@ -58,13 +58,54 @@ class VectorColumn:
     """One named vector of a batch of points.
 
     Args:
-        values: float32 [m, d], C-contiguous, finite, as the client sent them (not yet normalised).
+        values: float32 [m, d], C-contiguous, finite, as the client sent them (not yet normalised); of a
+            multi-vector float32 [t, d], the tokens of all documents, back to back.
         points: int64 [m], ascending positions in the batch that have this vector; None when all have it
             (m = number of points).
+        offsets: int64 [m + 1], of a multi-vector only: document i has the tokens
+            values[offsets[i] : offsets[i + 1]], at least one.
     """
 
     values: NDArray[np.float32]
     points: NDArray[np.int64] | None = None
+    offsets: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of_documents(
+        cls, documents: Sequence[NDArray[np.float32]], points: NDArray[np.int64] | None = None
+    ) -> "VectorColumn":
+        """The column of a multi-vector, from one float32 [t_i, d] per document; at least one document."""
+        lengths = [len(document) for document in documents]
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        return cls(np.concatenate(documents, dtype=np.float32), points, offsets)
+
+    def document(self, position: int) -> NDArray[np.float32]:
+        """The vector [d], or the tokens [t, d], of the position-th point that has one."""
+        if self.offsets is None:
+            vector: NDArray[np.float32] = self.values[position]
+            return vector
+        return self.values[self.offsets[position] : self.offsets[position + 1]]
+
+    def taken(self, positions: NDArray[np.int64], points: NDArray[np.int64] | None) -> "VectorColumn":
+        """Some of the vectors, in the order of `positions`, as a column of the points `points`."""
+        if self.offsets is None:
+            return VectorColumn(self.values[positions], points)
+        starts = self.offsets[positions]
+        tokens, offsets = token_positions(starts, self.offsets[positions + 1] - starts)
+        return VectorColumn(self.values[tokens], points, offsets)
+
+
+def token_positions(
+    starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the tokens of m documents lie: their positions, back to back, and the documents' new offsets.
+
+    Args:
+        starts, lengths: int64 [m], the first token of each document and how many it has.
+    """
+    offsets = np.zeros(len(starts) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return np.arange(offsets[-1], dtype=np.int64) + np.repeat(starts - offsets[:-1], lengths), offsets
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ class SearchRequest:
     """One nearest-neighbour question.
 
     Args:
-        query: float32 [d], or the id of a stored point, whose own vector is used and which is left out of
-            the answer.
+        query: float32 [d], or of a multi-vector the tokens float32 [t, d]; or the id of a stored point, whose
+            own vector is used and which is left out of the answer.
         using: name of the vector searched.
         limit, offset: the answer is hits[offset : offset + limit].
         filter: which points qualify; None for all.
@@ -74,7 +74,8 @@ class Record:
 
     Args:
         payload: JSON object as UTF-8 bytes, already reduced by the selector; None when not asked for.
-        vectors: by name, float32 [d] (stored values, Cosine ones normalised); None when not asked for.
+        vectors: by name, float32 [d], or [t, d] of a multi-vector (stored values, Cosine ones normalised);
+            None when not asked for.
         order_value: value the scroll was ordered by, if it was.
     """
 

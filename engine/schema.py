@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from nearfield.engine import limits
-from nearfield.engine.errors import Unprocessable
+from nearfield.engine.errors import InvalidRequest, Unprocessable
+from nearfield.engine.multivector.token_rows import TokenEncoding
 
 UNNAMED = ""
 """Name of the one vector of a collection that was created without vector names."""
@@ -63,6 +64,40 @@ class FieldType(StrEnum):
     UUID = "uuid"
 
 
+class Comparator(StrEnum):
+    """How two documents of many vectors compare; the values are the wire format's words."""
+
+    MAX_SIM = "max_sim"
+    """The sum, over the vectors of the query, of the best similarity to any vector of the document."""
+
+
+@dataclass(frozen=True)
+class MultiVectorSpec:
+    """What makes a vector a multi-vector: documents (and queries) are matrices of token vectors.
+
+    Args:
+        comparator: how two matrices compare.
+        encoding: how tokens are stored; None for the vector's datatype. Codes take the place of the numbers
+            they were made of (lvq8 a quarter, lvq4 an eighth of float32), and scores are those of the codes.
+        vectors_per_document: every document written must have exactly this many tokens.
+
+    Raises:
+        Unprocessable: a number outside its limits.
+    """
+
+    comparator: Comparator = Comparator.MAX_SIM
+    encoding: TokenEncoding | None = None
+    vectors_per_document: int | None = None
+
+    def __post_init__(self) -> None:
+        count = self.vectors_per_document
+        if count is not None and not 1 <= count <= limits.DOCUMENT_VECTORS_MAX:
+            raise Unprocessable(
+                f"vectors_per_document must be between 1 and {limits.DOCUMENT_VECTORS_MAX}, got {count}",
+                "vectors.tokens.vectors_per_document",
+            )
+
+
 @dataclass(frozen=True)
 class VectorSpec:
     """One named vector of a collection.
@@ -75,9 +110,11 @@ class VectorSpec:
             engine choose.
         extras: fields of the wire format kept and echoed without effect on one node (`on_disk`, per-vector
             `hnsw_config`, ...).
+        multivector: makes it a multi-vector; None for one vector per point.
 
     Raises:
         Unprocessable: size outside 1..VECTOR_DIMENSIONS_MAX.
+        InvalidRequest: a multi-vector of `uint8`, or of codes that do not suit its distance or datatype.
     """
 
     size: int
@@ -85,13 +122,37 @@ class VectorSpec:
     datatype: Datatype = Datatype.FLOAT32
     index: Mapping[str, Any] = field(default_factory=lambda: {"kind": "auto", "params": {}})
     extras: Mapping[str, Any] = field(default_factory=dict)
+    multivector: MultiVectorSpec | None = None
 
     def __post_init__(self) -> None:
+        if self.multivector is not None:
+            self._check_multivector(self.multivector)
         if not 1 <= self.size <= limits.VECTOR_DIMENSIONS_MAX:
             raise Unprocessable(
                 f"vector size must be between 1 and {limits.VECTOR_DIMENSIONS_MAX}, got {self.size}",
                 "vectors.size",
             )
+
+    def _check_multivector(self, multivector: MultiVectorSpec) -> None:
+        if self.datatype is Datatype.UINT8:
+            raise InvalidRequest(
+                "multi-vectors have the datatype float32 or float16, got uint8; "
+                "`tokens.encoding` of lvq8 takes as little room",
+                "vectors.datatype",
+            )
+        coded = multivector.encoding in (TokenEncoding.LVQ8, TokenEncoding.LVQ4)
+        if coded and not self.distance.larger_is_nearer:
+            raise InvalidRequest(
+                f"tokens of distance {self.distance} are stored as float32 or float16, "
+                f"got {multivector.encoding}",
+                "vectors.tokens.encoding",
+            )
+
+    @property
+    def token_encoding(self) -> TokenEncoding:
+        """How the tokens of a multi-vector are stored."""
+        chosen = None if self.multivector is None else self.multivector.encoding
+        return TokenEncoding(self.datatype.value) if chosen is None else chosen
 
 
 @dataclass(frozen=True)

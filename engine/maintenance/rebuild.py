@@ -10,8 +10,9 @@ from nearfield.engine.maintenance import policy
 from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.index_files import StoredIndex, save_index
 from nearfield.engine.segment.manifest import Manifest
-from nearfield.engine.segment.sealed import SealedSegment, write_segment
+from nearfield.engine.segment.sealed import SealedSegment
 from nearfield.engine.segment.segment_set import Segment
+from nearfield.engine.segment.write_segment import write_segment
 from nearfield.engine.storage.apply import Run
 from nearfield.engine.storage.collection_store import CollectionStore
 from nearfield.engine.storage.durable import new_directory, remove_tree
@@ -101,7 +102,7 @@ def _merge(parts: CollectionStore, ids: Sequence[str], cancel: Cancel) -> None:
 def wanted_index(parts: CollectionStore, name: str, rows: int) -> IndexSpec | None:
     """The index that a segment of so many rows is to have for a vector; None for none."""
     vector = parts.schema.vectors[name]
-    if rows < parts.config.index_rows_min:
+    if rows < parts.config.index_rows_min or vector.multivector is not None:
         return None
     spec = parts.registry.resolve(vector.index, rows, vector.size, vector.distance.metric)
     return None if spec.kind == "flat" else spec

@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 from nearfield.engine.index.protocol import Hits
 from nearfield.engine.schema import Distance
 from nearfield.engine.search.merge import NO_HITS, merge_segments, to_rankings
+from nearfield.engine.search.multivector import scan_documents
 from nearfield.engine.search.plan import SegmentPlan, Step, plan_segment
 from nearfield.engine.search.request import Ranking, SearchableSegment, VectorQuery
-from nearfield.engine.search.scan import scan
+from nearfield.engine.search.scan import normalized, scan
 from nearfield.engine.segment import bitmap
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Queries of one shape: one native call answers them all."""
+    """Queries of one shape: one native call answers them all; those of multi-vectors have offsets."""
 
     vectors: NDArray[np.float32]
+    offsets: NDArray[np.int64] | None
     using: str
     distance: Distance
     k: int
@@ -52,10 +54,16 @@ def search_batch(
     rankings = [NO_HITS] * len(queries)
     for members in _group_alike(queries):
         first = queries[members[0]]
+        vectors, offsets = _stack([queries[member].vector for member in members])
+        distance = distances[first.using]
+        if offsets is not None and distance is Distance.COSINE:
+            # Over tokens of unit length, MaxSim of cosines is MaxSim of inner products.
+            vectors, distance = normalized(vectors), Distance.DOT
         group = _Group(
-            vectors=_stack([queries[member].vector for member in members]),
+            vectors=vectors,
+            offsets=offsets,
             using=first.using,
-            distance=distances[first.using],
+            distance=distance,
             k=first.k + len(first.excluded),
             allowed=first.allowed,
             exact=first.params.exact,
@@ -105,11 +113,17 @@ def _group_alike(queries: Sequence[VectorQuery]) -> Iterable[list[int]]:
     return groups.values()
 
 
-def _stack(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """float32 [nq, d], C-contiguous."""
+def _stack(
+    vectors: Sequence[NDArray[np.float32]],
+) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+    """float32 [nq, d], C-contiguous; or all tokens [t, d] of matrices, and where each matrix begins."""
+    if vectors[0].ndim == 2:
+        offsets = np.zeros(len(vectors) + 1, dtype=np.int64)
+        np.cumsum([len(tokens) for tokens in vectors], out=offsets[1:])
+        return np.concatenate(vectors, dtype=np.float32), offsets
     if len(vectors) == 1:
-        return np.ascontiguousarray(vectors[0], dtype=np.float32).reshape(1, -1)
-    return np.concatenate(vectors, dtype=np.float32).reshape(len(vectors), -1)
+        return np.ascontiguousarray(vectors[0], dtype=np.float32).reshape(1, -1), None
+    return np.concatenate(vectors, dtype=np.float32).reshape(len(vectors), -1), None
 
 
 def _search_group(segments: Sequence[SearchableSegment], group: _Group) -> Hits | None:
@@ -130,6 +144,11 @@ def _search_segment(
     """Hits in local rows."""
     if plan.step is Step.INDEX and (index := segment.index(group.using)) is not None:
         return index.search(group.vectors, k, group.knobs, allow)
+    if group.offsets is not None:
+        documents = segment.tokens(group.using)
+        return scan_documents(
+            group.vectors, group.offsets, documents, group.distance, k, allow, group.threads
+        )
     rows, scale = segment.vectors(group.using), segment.row_scale(group.using)
     return scan(group.vectors, rows, group.distance.metric, k, allow, scale, group.threads)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine.index.protocol import Rows, VectorIndex
+from nearfield.engine.multivector.token_rows import TokenRows
 from nearfield.engine.query import SearchParams
 from nearfield.engine.schema import UNNAMED
 
@@ -28,7 +29,11 @@ class SearchableSegment(Protocol):
         ...
 
     def vectors(self, name: str) -> Rows:
-        """Stored vectors [count, d] (zeros where a row lacks this vector)."""
+        """Stored vectors [count, d] (zeros where a row lacks this vector); not of a multi-vector."""
+        ...
+
+    def tokens(self, name: str) -> TokenRows:
+        """Stored documents of a multi-vector, one per row (without tokens where a row lacks it)."""
         ...
 
     def present(self, name: str) -> NDArray[np.uint64] | None:
@@ -52,7 +57,7 @@ class VectorQuery:
     """One question with nothing left to look up.
 
     Args:
-        vector: float32 [d], finite.
+        vector: float32 [d], finite; of a multi-vector float32 [t, d], the query's tokens.
         k: rows wanted (limit + offset), 1..SEARCH_LIMIT_MAX.
         using: name of the vector searched.
         allowed: ascending collection-wide rows that pass the filter, int64 [a]; None: no filter. Queries that

@@ -61,7 +61,7 @@ class Publisher:
     @property
     def unsealed_bytes(self) -> int:
         """Memory of the growing and frozen segments, roughly."""
-        return self._growing.row_bytes * (self._growing.count + sum(view.count for view in self.frozen))
+        return self._growing.bytes + sum(view.bytes for view in self.frozen)
 
     def publish(self, done: Sequence[Effects]) -> None:
         """Make committed effects visible, all at once."""

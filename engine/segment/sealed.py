@@ -1,23 +1,24 @@
 """Immutable segments on disk: vectors in one section file, built indexes in directories beside it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine.errors import Corrupted
 from nearfield.engine.index.protocol import Rows, VectorIndex
+from nearfield.engine.multivector.token_rows import TokenRows
+from nearfield.engine.point import token_positions
 from nearfield.engine.schema import VectorSpec
 from nearfield.engine.segment import bitmap
-from nearfield.engine.segment.growing import inverse_norms, needs_scale
-from nearfield.engine.segment.segment_set import Segment
-from nearfield.engine.storage.segment_files import SectionFile, SectionFileWriter
+from nearfield.engine.segment.column import StoredColumn, no_tokens
+from nearfield.engine.segment.growing import needs_scale
+from nearfield.engine.storage.segment_files import SectionFile
 
 FILE_NAME: Final = "vectors.nfs"
-_COPY_ROWS: Final = 8192
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class SealedSegment:
     Args:
         id: name of its directory.
         directory: where it is.
+        offsets: of each multi-vector, int64 [count + 1], or the number of tokens that every row has.
+        documents: multi-vectors that were read, by name.
         indexes: built index by vector name.
         live: bitmap of living rows; None when all live.
     """
@@ -38,6 +41,9 @@ class SealedSegment:
     ordinals: Mapping[str, int]
     presence: Mapping[str, bitmap.Words | None]
     scales: Mapping[str, NDArray[np.float32]]
+    offsets: Mapping[str, NDArray[np.int64] | int]
+    specs: Mapping[str, VectorSpec]
+    documents: dict[str, TokenRows] = field(default_factory=dict)
     indexes: Mapping[str, VectorIndex] = field(default_factory=dict)
     live: bitmap.Words | None = None
     live_count: int = 0
@@ -52,12 +58,16 @@ class SealedSegment:
         file = SectionFile(directory / FILE_NAME)
         rows = file.section("rows").array()
         ordinals = {name: ordinal for ordinal, name in enumerate(specs)}
+        offsets = {}
         for name, spec in specs.items():
+            width, expected = spec.size, len(rows)
+            if spec.multivector is not None:
+                bounds = offsets[name] = _offsets(file, ordinals[name], len(rows))
+                width = no_tokens(spec).shape[1]
+                expected = bounds * len(rows) if isinstance(bounds, int) else int(bounds[-1])
             stored = file.section(f"vectors/{ordinals[name]}").shape
-            if stored != (len(rows), spec.size):
-                raise Corrupted(
-                    f"{file.path}: vector {name!r} has shape {stored}, not {(len(rows), spec.size)}"
-                )
+            if stored != (expected, width):
+                raise Corrupted(f"{file.path}: vector {name!r} has shape {stored}, not {(expected, width)}")
         return cls(
             id=directory.name,
             directory=directory,
@@ -68,6 +78,8 @@ class SealedSegment:
             scales={
                 n: file.section(f"scale/{ordinals[n]}").array() for n, s in specs.items() if needs_scale(s)
             },
+            offsets=offsets,
+            specs=specs,
             live_count=len(rows),
         )
 
@@ -83,8 +95,34 @@ class SealedSegment:
     def vectors(self, name: str) -> Rows:
         return self.file.section(f"vectors/{self.ordinals[name]}").array()
 
-    def gather(self, name: str, local: NDArray[np.int64]) -> Rows:
-        return self.file.section(f"vectors/{self.ordinals[name]}").take(local)
+    def tokens(self, name: str) -> TokenRows:
+        found = self.documents.get(name)
+        if found is None:
+            spec, bounds = self.specs[name], self.offsets[name]
+            encoding = spec.token_encoding
+            found = (
+                TokenRows(self.vectors(name), None, encoding, spec.size, bounds)
+                if isinstance(bounds, int)
+                else TokenRows(self.vectors(name), bounds, encoding, spec.size)
+            )
+            self.documents[name] = found
+        return found
+
+    def gather(self, name: str, local: NDArray[np.int64]) -> StoredColumn:
+        section = self.file.section(f"vectors/{self.ordinals[name]}")
+        bounds = self.offsets.get(name)
+        if bounds is None:
+            return StoredColumn(section.take(local))
+        starts = local * bounds if isinstance(bounds, int) else bounds[local]
+        positions, offsets = token_positions(starts, self.token_counts(name, local))
+        return StoredColumn(section.take(positions), None, offsets)
+
+    def token_counts(self, name: str, local: NDArray[np.int64]) -> NDArray[np.int64]:
+        bounds = self.offsets[name]
+        return np.full(len(local), bounds) if isinstance(bounds, int) else bounds[local + 1] - bounds[local]
+
+    def token_bytes(self, name: str) -> int:
+        return self.file.section(f"vectors/{self.ordinals[name]}").length
 
     def present(self, name: str) -> bitmap.Words | None:
         return self.presence[name]
@@ -105,60 +143,20 @@ class SealedSegment:
         return replace(self, indexes=others if index is None else {**others, name: index})
 
 
-def write_segment(directory: Path, specs: Mapping[str, VectorSpec], sources: Iterable[Segment]) -> int:
-    """Write the living rows of some segments, in row order, as one section file; returns how many.
-
-    Args:
-        directory: an existing, empty directory; the caller makes its name durable.
-        sources: segments that share no row.
-
-    Raises:
-        Corrupted: a source's stored vectors are damaged.
-    """
-    picks = [(source, bitmap.positions(source.live, source.count)) for source in sources]
-    rows = np.concatenate([source.rows[local] for source, local in picks])
-    order = np.argsort(rows, kind="stable")
-    with SectionFileWriter(directory / FILE_NAME) as out:
-        out.add("rows", np.dtype(np.int64), rows.shape, [rows[order]])
-        for ordinal, (name, spec) in enumerate(specs.items()):
-            blocks = _copied(name, picks, order)
-            out.add(f"vectors/{ordinal}", spec.datatype.dtype, (len(rows), spec.size), blocks)
-            present = np.concatenate([bitmap.test(source.present(name), local) for source, local in picks])[
-                order
-            ]
-            if not present.all():
-                words = bitmap.from_bools(present)
-                out.add(f"present/{ordinal}", words.dtype, words.shape, [words])
-            if needs_scale(spec):
-                scales = (inverse_norms(block) for block in _copied(name, picks, order))
-                out.add(f"scale/{ordinal}", np.dtype(np.float32), rows.shape, scales)
-    return len(rows)
-
-
-def _copied(
-    name: str, picks: list[tuple[Segment, NDArray[np.int64]]], order: NDArray[np.int64]
-) -> Iterator[NDArray[Any]]:
-    """The chosen vectors in the given order, some thousand rows at a time."""
-    starts = np.cumsum([0, *(len(local) for _, local in picks)])
-    owner = np.searchsorted(starts, order, side="right") - 1
-    for start in range(0, len(order), _COPY_ROWS):
-        wanted, owners = order[start : start + _COPY_ROWS], owner[start : start + _COPY_ROWS]
-        parts = []
-        for position in np.unique(owners):
-            source, local = picks[position]
-            mine = owners == position
-            parts.append((mine, source.gather(name, local[wanted[mine] - starts[position]])))
-        if len(parts) == 1:
-            yield parts[0][1]
-            continue
-        block = np.empty((len(wanted), *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
-        for mine, values in parts:
-            block[mine] = values
-        yield block
-
-
 def _optional(file: SectionFile, name: str) -> bitmap.Words | None:
     if name not in file.sections:
         return None
     words: bitmap.Words = file.sections[name].array()
     return words
+
+
+def _offsets(file: SectionFile, ordinal: int, count: int) -> NDArray[np.int64] | int:
+    """int64 [count + 1]: where each row's tokens begin; their number alone where all have equally many."""
+    section = file.sections.get(f"offsets/{ordinal}")
+    if section is None:
+        each = file.section(f"vectors/{ordinal}").shape[0] // max(count, 1)
+        return each or np.zeros(count + 1, dtype=np.int64)
+    offsets: NDArray[np.int64] = section.array()
+    if offsets.shape != (count + 1,) or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise Corrupted(f"{file.path}: the offsets of vector {ordinal} do not ascend from 0")
+    return offsets

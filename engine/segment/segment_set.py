@@ -7,15 +7,15 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.engine.index.protocol import Rows
 from nearfield.engine.search.request import SearchableSegment
 from nearfield.engine.segment import bitmap
+from nearfield.engine.segment.column import StoredColumn
 
 
 class Segment(SearchableSegment, Protocol):
     """A run of rows as one query sees it; nothing reachable from it ever changes.
 
-    `vectors` and `gather` raise `Corrupted` when a checksum of the stored vectors does not hold.
+    `vectors`, `tokens` and `gather` raise `Corrupted` when a checksum of the stored vectors does not hold.
     """
 
     @property
@@ -23,8 +23,16 @@ class Segment(SearchableSegment, Protocol):
         """Number of living rows."""
         ...
 
-    def gather(self, name: str, local: NDArray[np.int64]) -> Rows:
-        """[m, d]: the vectors of some rows; verifies only what it reads."""
+    def gather(self, name: str, local: NDArray[np.int64]) -> StoredColumn:
+        """A vector of some rows, zeros or no token where a row lacks it; verifies only what it reads."""
+        ...
+
+    def token_counts(self, name: str, local: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64 [m]: how many tokens some rows have of a multi-vector."""
+        ...
+
+    def token_bytes(self, name: str) -> int:
+        """Bytes of all tokens of a multi-vector."""
         ...
 
     def without(self, local: NDArray[np.int64]) -> Self:

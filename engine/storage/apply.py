@@ -13,8 +13,8 @@ from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.payload_path import parse_path
 from nearfield.engine.point import PointBatch, StoredId, to_stored
 from nearfield.engine.query import PointSelector
-from nearfield.engine.schema import CollectionSchema
-from nearfield.engine.segment.growing import StoredColumn
+from nearfield.engine.schema import CollectionSchema, VectorSpec
+from nearfield.engine.segment.column import StoredColumn, gathered
 from nearfield.engine.storage import point_table
 from nearfield.engine.storage.effects import Effects
 from nearfield.engine.storage.transaction import Transaction
@@ -140,9 +140,9 @@ def _update_vectors(txn: Transaction, points: StoredPoints, effects: Effects) ->
     row_of = {stored: row for row, stored in txn.rows_of(points.ids, require_all=True)}
     old = np.array([row_of[stored] for stored in points.ids], dtype=np.int64)
     columns = {}
-    for name in txn.schema.vectors:
+    for name, spec in txn.schema.vectors.items():
         kept, given = txn.gather(name, old), points.columns.get(name)
-        columns[name] = kept if given is None else _overlaid(kept, given, len(old))
+        columns[name] = kept if given is None else _overlaid(spec, kept, given)
     _rebirth(txn, old, columns, effects)
 
 
@@ -154,18 +154,13 @@ def _delete_vectors(
     _rebirth(txn, old, kept, effects)
 
 
-def _overlaid(kept: StoredColumn, given: StoredColumn, count: int) -> StoredColumn:
+def _overlaid(spec: VectorSpec, kept: StoredColumn, given: StoredColumn) -> StoredColumn:
     """One column in which what is given covers what was there."""
     if given.present is None:
         return given
-    values = np.zeros((count, *given.values.shape[1:]), dtype=given.values.dtype)
-    present = np.zeros(count, dtype=np.bool_)
-    for column in (kept, given):
-        where = slice(None) if column.present is None else column.present
-        values[where] = column.values
-        present[where] = True
-    positions = np.flatnonzero(present)
-    return StoredColumn(values[positions], positions)
+    assert kept.present is not None
+    stays = np.flatnonzero(~np.isin(kept.present, given.present, assume_unique=True))
+    return gathered(spec, [(kept.present[stays], kept.taken(stays, None)), (given.present, given)])
 
 
 def _rebirth(txn: Transaction, old: Any, columns: Mapping[str, StoredColumn], effects: Effects) -> None:
@@ -178,11 +173,8 @@ def _rebirth(txn: Transaction, old: Any, columns: Mapping[str, StoredColumn], ef
     first = txn.claim_rows(count)
     point_table.move(txn.connection, first, points, txn.counters.operation)
     txn.kill(old.tolist(), effects)
-    dense = {
-        name: StoredColumn(column.values) if len(column.values) == count else column
-        for name, column in columns.items()
-    }
-    txn.add_vectors(first, count, dense, effects)
+    packed = {name: column.packed(count) for name, column in columns.items()}
+    txn.add_vectors(first, count, packed, effects)
     effects.payloads += [(row, point[3]) for row, point in enumerate(points, first)]
 
 

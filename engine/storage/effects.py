@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from nearfield.engine.segment.growing import StoredColumn
+from nearfield.engine.segment.column import StoredColumn
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,13 @@ from nearfield.engine import limits
 from nearfield.engine.errors import InvalidRequest, Unavailable, Unprocessable
 from nearfield.engine.filter.expression import Filter
 from nearfield.engine.filter.field_index.order import Order, order_start
+from nearfield.engine.multivector.token_rows import TokenRows
 from nearfield.engine.payload import select
 from nearfield.engine.point import PointId, StoredId, from_stored, to_stored
 from nearfield.engine.query import OrderBy, PayloadSelector, Record, ScrollPage, ScrollRequest
+from nearfield.engine.schema import VectorSpec
 from nearfield.engine.segment import bitmap
+from nearfield.engine.segment.column import StoredColumn
 from nearfield.engine.segment.segment_set import SegmentSet
 from nearfield.engine.storage.collection_store import CollectionStore
 from nearfield.engine.storage.point_table import StoredPoint
@@ -88,7 +91,7 @@ class PointReader:
     def vectors_of(
         self, pinned: SegmentSet, rows: NDArray[np.int64], with_vectors: bool | Sequence[str]
     ) -> list[Vectors] | None:
-        """float32 vectors by name of each row (those it has); None when a row is not in the set.
+        """float32 [d] or [t, d] by name of each row (those it has); None when a row is not in the set.
 
         Raises:
             InvalidRequest: an unknown vector name.
@@ -103,8 +106,9 @@ class PointReader:
         for segment, at, local in pinned.locate(rows):
             located += len(at)
             for name in names:
-                values = np.asarray(segment.gather(name, local), dtype=np.float32)
+                column = segment.gather(name, local)
                 has = bitmap.test(segment.present(name), local)
+                values = shown_vectors(column, specs[name])
                 for position, value, there in zip(at.tolist(), values, has.tolist(), strict=True):
                     if there:
                         found[position][name] = value
@@ -211,6 +215,15 @@ class PointReader:
         if answer is None:
             raise Unavailable("the points asked for changed while they were read; try again")
         return answer
+
+
+def shown_vectors(column: StoredColumn, spec: VectorSpec) -> Sequence[NDArray[np.float32]]:
+    """A column's vectors as answers show them: float32 [d], or [t, d] of a multi-vector, per row."""
+    if column.offsets is None:
+        vectors: NDArray[np.float32] = np.asarray(column.values, dtype=np.float32)
+        return list(vectors)
+    documents = TokenRows(column.values, column.offsets, spec.token_encoding, spec.size)
+    return np.split(documents.decode(), column.offsets[1:-1])
 
 
 def record(

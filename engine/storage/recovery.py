@@ -12,7 +12,8 @@ from nearfield.engine.errors import Corrupted
 from nearfield.engine.index.registry import Registry
 from nearfield.engine.schema import CollectionSchema
 from nearfield.engine.segment import bitmap
-from nearfield.engine.segment.growing import GrowingSegment, StoredColumn
+from nearfield.engine.segment.column import StoredColumn
+from nearfield.engine.segment.growing import GrowingSegment
 from nearfield.engine.segment.index_files import open_index
 from nearfield.engine.segment.manifest import Manifest
 from nearfield.engine.segment.sealed import SealedSegment

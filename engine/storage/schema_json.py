@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from nearfield.engine.errors import Corrupted
-from nearfield.engine.schema import CollectionSchema, Datatype, Distance, VectorSpec
+from nearfield.engine.multivector.token_rows import TokenEncoding
+from nearfield.engine.schema import (
+    CollectionSchema,
+    Comparator,
+    Datatype,
+    Distance,
+    MultiVectorSpec,
+    VectorSpec,
+)
 
 
 def schema_to_json(schema: CollectionSchema) -> str:
@@ -39,10 +47,28 @@ def _vector_to_json(spec: VectorSpec) -> dict[str, Any]:
         "datatype": spec.datatype.value,
         "index": dict(spec.index),
         "extras": dict(spec.extras),
-    }
+    } | ({} if spec.multivector is None else {"multivector": _multivector_to_json(spec.multivector)})
 
 
 def _vector_from_json(spec: Mapping[str, Any]) -> VectorSpec:
     return VectorSpec(
-        spec["size"], Distance(spec["distance"]), Datatype(spec["datatype"]), spec["index"], spec["extras"]
+        spec["size"],
+        Distance(spec["distance"]),
+        Datatype(spec["datatype"]),
+        spec["index"],
+        spec["extras"],
+        None if "multivector" not in spec else _multivector_from_json(spec["multivector"]),
+    )
+
+
+def _multivector_to_json(multivector: MultiVectorSpec) -> dict[str, Any]:
+    return {name: value for name, value in multivector.__dict__.items() if value is not None}
+
+
+def _multivector_from_json(document: Mapping[str, Any]) -> MultiVectorSpec:
+    encoding = document.get("encoding")
+    return MultiVectorSpec(
+        Comparator(document["comparator"]),
+        None if encoding is None else TokenEncoding(encoding),
+        document.get("vectors_per_document"),
     )

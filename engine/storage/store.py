@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from nearfield.engine import limits
 from nearfield.engine.errors import Corrupted
 from nearfield.engine.point import StoredId
-from nearfield.engine.schema import CollectionSchema
+from nearfield.engine.schema import CollectionSchema, VectorSpec
 from nearfield.engine.segment import bitmap
-from nearfield.engine.segment.growing import StoredColumn
+from nearfield.engine.segment.column import StoredColumn, no_tokens
 from nearfield.engine.segment.manifest import Manifest
 from nearfield.engine.storage import point_table
 from nearfield.engine.storage.checksum import crc32c
@@ -23,7 +23,8 @@ from nearfield.engine.storage.point_table import StoredPoint
 from nearfield.engine.storage.schema_json import schema_from_json, schema_to_json
 from nearfield.engine.storage.sqlite import ReaderPool, open_writer, translated
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""The newest this program reads; a collection without multi-vectors is written as version 1."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS points(
@@ -81,16 +82,18 @@ class PointStore:
         try:
             with translated(path):
                 store.save_schema(schema)
+                if any(spec.multivector is not None for spec in schema.vectors.values()):
+                    store.writer.execute("UPDATE meta SET value = 2 WHERE key = 'format_version'")
         finally:
             store.close()
 
     def _check_version(self) -> None:
         found = self.meta("format_version")
         if found is None:
-            self.writer.execute("INSERT INTO meta VALUES ('format_version', ?)", (FORMAT_VERSION,))
-        elif found != FORMAT_VERSION:
+            self.writer.execute("INSERT INTO meta VALUES ('format_version', 1)")
+        elif found not in (1, FORMAT_VERSION):
             raise Corrupted(
-                f"{self.path}: format version {found}; this program reads version {FORMAT_VERSION}"
+                f"{self.path}: format version {found}; this program reads versions 1 and {FORMAT_VERSION}"
             )
 
     def close(self) -> None:
@@ -156,16 +159,18 @@ class PointStore:
         for first_row, name, count, present, data, crc in self.writer.execute(sql):
             if chunk_checksum(first_row, name, count, present, data) != crc:
                 raise Corrupted(f"{self.path}: vectors of rows {first_row} and up fail their checksum")
-            spec = schema.vectors[name]
-            values = np.frombuffer(data, dtype=spec.datatype.dtype).reshape(-1, spec.size)
             where = None
             if present is not None:
                 where = np.flatnonzero(
                     np.unpackbits(np.frombuffer(present, np.uint8), count=count, bitorder="little")
                 )
-            if len(values) != (count if where is None else len(where)):
+            having = count if where is None else len(where)
+            column = _unpacked(data, schema.vectors[name], having, where)
+            if column.count != having or (
+                column.offsets is not None and column.offsets[-1] != len(column.values)
+            ):
                 raise Corrupted(f"{self.path}: vectors of rows {first_row} and up have the wrong size")
-            yield first_row, count, name, StoredColumn(values, where)
+            yield first_row, count, name, column
 
     # ---- reads --------------------------------------------------------------------------------------------
 
@@ -218,8 +223,28 @@ def insert_chunk(
     if column.present is not None:
         words = bitmap.from_positions(column.present, count)
         present = words.view(np.uint8)[: (count + 7) // 8].tobytes()
-    data = np.ascontiguousarray(column.values).reshape(-1).view(np.uint8).data
+    data = _packed(column)
     crc = chunk_checksum(first_row, name, count, present, data)
     connection.execute(
         "INSERT INTO vector_chunks VALUES (?, ?, ?, ?, ?, ?)", (first_row, name, count, present, data, crc)
     )
+
+
+def _packed(column: StoredColumn) -> bytes | memoryview:
+    """What `data` holds: the vectors; before those of a multi-vector, how many each row has, as uint32."""
+    values = np.ascontiguousarray(column.values).reshape(-1).view(np.uint8).data
+    if column.offsets is None:
+        return values
+    return b"".join([np.diff(column.offsets).astype("<u4").tobytes(), values])
+
+
+def _unpacked(data: bytes, spec: VectorSpec, having: int, present: NDArray[np.int64] | None) -> StoredColumn:
+    """The column of `having` vectors that `_packed` packed."""
+    if spec.multivector is None:
+        values = np.frombuffer(data, dtype=spec.datatype.dtype).reshape(-1, spec.size)
+        return StoredColumn(values, present)
+    lengths = np.frombuffer(data, dtype="<u4", count=having)
+    empty = no_tokens(spec)
+    tokens = np.frombuffer(data, dtype=empty.dtype, offset=lengths.nbytes).reshape(-1, empty.shape[1])
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), lengths]).cumsum(dtype=np.int64)
+    return StoredColumn(tokens, present, offsets)

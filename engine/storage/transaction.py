@@ -1,6 +1,6 @@
 """One SQLite transaction of the writer: savepoints, row numbers, and reads that see what it did so far."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from nearfield.engine.filter.expression import Filter
 from nearfield.engine.point import StoredId, from_stored, id_to_json
 from nearfield.engine.schema import CollectionSchema
 from nearfield.engine.segment import bitmap
-from nearfield.engine.segment.growing import StoredColumn
+from nearfield.engine.segment.column import StoredColumn, gathered
 from nearfield.engine.segment.segment_set import SegmentSet
 from nearfield.engine.storage.effects import Birth, Effects
 from nearfield.engine.storage.point_table import lookup
@@ -96,15 +96,14 @@ class Transaction:
     def gather(self, name: str, rows: NDArray[np.int64]) -> StoredColumn:
         """The stored vectors of rows, of this transaction's births too; only those that have one."""
         spec = self.schema.vectors[name]
-        values = np.zeros((len(rows), spec.size), dtype=spec.datatype.dtype)
-        present = np.zeros(len(rows), dtype=np.bool_)
+        parts: list[tuple[NDArray[np.int64], StoredColumn]] = []
         for segment, at, local in self._pinned.locate(rows):
-            values[at] = segment.gather(name, local)
-            present[at] = bitmap.test(segment.present(name), local)
+            has = bitmap.test(segment.present(name), local)
+            parts.append((at[has], segment.gather(name, local[has])))
         for birth in self._births():
             column = birth.columns.get(name)
             inside = np.flatnonzero((rows >= birth.first_row) & (rows < birth.first_row + birth.count))
-            if column is None or not len(column.values) or not len(inside):
+            if column is None or not column.count or not len(inside):
                 continue
             offsets = rows[inside] - birth.first_row
             if column.present is not None:
@@ -113,10 +112,8 @@ class Transaction:
                     column.present[np.minimum(at, len(column.present) - 1)] == offsets
                 )
                 inside, offsets = inside[has], at[has]
-            values[inside] = column.values[offsets]
-            present[inside] = True
-        kept = np.flatnonzero(present)
-        return StoredColumn(values[kept], kept)
+            parts.append((inside, column.taken(offsets, None)))
+        return gathered(spec, parts)
 
     # ---- writes -------------------------------------------------------------------------------------------
 
@@ -137,15 +134,10 @@ class Transaction:
         self, first_row: int, count: int, columns: Mapping[str, StoredColumn], effects: Effects
     ) -> None:
         """Store the vectors of new rows, in chunks of the same rows for all names."""
-        widest = max(
-            (column.values.shape[1] * column.values.itemsize for column in columns.values()), default=1
-        )
-        step = max(1, limits.VECTOR_CHUNK_BYTES // widest)
-        for start in range(0, count, step):
-            stop = min(start + step, count)
+        for start, stop in _chunks(columns.values(), count):
             for name, column in columns.items():
                 part = column.part(start, stop)
-                if len(part.values):
+                if part.count:
                     insert_chunk(self.connection, first_row + start, name, stop - start, part)
         effects.births.append(Birth(first_row, count, columns))
 
@@ -171,3 +163,18 @@ class Transaction:
             for at in () if present is None else present.tolist():
                 names[at].append(name)
         return names
+
+
+def _chunks(columns: Collection[StoredColumn], count: int) -> Iterator[tuple[int, int]]:
+    """Runs of rows of which no column has more bytes than a chunk may have; at least one row each."""
+    if not columns or sum(column.values.nbytes for column in columns) <= limits.VECTOR_CHUNK_BYTES:
+        yield 0, count
+        return
+    widest = np.max([column.bytes_per_row(count) for column in columns], axis=0)
+    ends, start = np.cumsum(widest), 0
+    while start < count:
+        before = int(ends[start - 1]) if start else 0
+        stop = int(np.searchsorted(ends, before + limits.VECTOR_CHUNK_BYTES, side="right"))
+        stop = min(max(stop, start + 1), count)
+        yield start, stop
+        start = stop

@@ -10,10 +10,12 @@ from nearfield.engine import limits, payload
 from nearfield.engine._native import normalize_rows
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.index.protocol import Rows
-from nearfield.engine.point import PointBatch, StoredId, to_stored
+from nearfield.engine.point import PointBatch, StoredId, VectorColumn, to_stored
 from nearfield.engine.query import PointSelector
 from nearfield.engine.schema import CollectionSchema, Datatype, Distance, VectorSpec
-from nearfield.engine.segment.growing import StoredColumn
+from nearfield.engine.segment.column import StoredColumn
+from nearfield.engine.storage.documents import stored_documents
+from nearfield.engine.storage.values import require_finite, require_range
 
 _EMPTY_PAYLOAD = b"{}"
 
@@ -52,8 +54,8 @@ def stored_points(batch: PointBatch, schema: CollectionSchema) -> StoredPoints:
             f"a batch must have at most {limits.BATCH_POINTS_MAX} points, got {count}", "points"
         )
     columns = {
-        name: stored_column(values.values, values.points, count, name, vector_spec(schema, name))
-        for name, values in batch.vectors.items()
+        name: stored_column(column, count, name, vector_spec(schema, name))
+        for name, column in batch.vectors.items()
     }
     points = StoredPoints([to_stored(point) for point in batch.ids], columns, _payloads(batch))
     return _without_repeats(points) if len(set(points.ids)) < count else points
@@ -71,6 +73,26 @@ def vector_spec(schema: CollectionSchema, name: str) -> VectorSpec:
     return spec
 
 
+def require_kind(is_matrix: bool, spec: VectorSpec, where: str) -> None:
+    """Check that a multi-vector gets matrices, and any other vector single ones.
+
+    Raises:
+        InvalidRequest: it is the other way round.
+    """
+    if is_matrix and spec.multivector is None:
+        raise InvalidRequest(
+            f"expected one vector of {spec.size} numbers, got a matrix: "
+            "only vectors with a multivector_config take those",
+            where,
+        )
+    if not is_matrix and spec.multivector is not None:
+        raise InvalidRequest(
+            f"expected a matrix, that is a list of vectors of {spec.size} numbers each, for a multi-vector; "
+            "got one vector",
+            where,
+        )
+
+
 def require_dimensions(found: int, spec: VectorSpec) -> None:
     """Check a vector's number of dimensions.
 
@@ -81,50 +103,36 @@ def require_dimensions(found: int, spec: VectorSpec) -> None:
         raise InvalidRequest(f"Vector dimension error: expected dim: {spec.size}, got {found}")
 
 
-def require_finite(values: NDArray[np.float32], where: str) -> None:
-    """Check that no coordinate is NaN or infinite.
-
-    Raises:
-        InvalidRequest: one is; says which.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):
-            return
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        position = "".join(f"[{index}]" for index in bad[0])
-        raise InvalidRequest(
-            f"vector values must be finite, got {values[tuple(bad[0])]}", f"{where}{position}"
-        )
-
-
-def stored_column(
-    values: NDArray[np.float32], points: NDArray[np.int64] | None, count: int, name: str, spec: VectorSpec
-) -> StoredColumn:
-    """Check one vector of a batch and convert it to the stored dtype.
+def stored_column(column: VectorColumn, count: int, name: str, spec: VectorSpec) -> StoredColumn:
+    """Check one vector of a batch and convert it to its stored form.
 
     Args:
-        values: float32 [m, d].
-        points: int64 [m], ascending positions below `count`; None for all.
+        count: points of the batch.
 
     Raises:
         InvalidRequest: wrong shape, positions or values.
+        Unprocessable: a document beyond its limits.
     """
     where = f"vectors[{name!r}]" if name else "vectors"
-    values = np.asarray(values, dtype=np.float32)
+    require_kind(column.offsets is not None, spec, where)
+    values, points = np.asarray(column.values, dtype=np.float32), column.points
     if values.ndim != 2:
         raise InvalidRequest(
             f"vectors must be an array of points x dimensions, got {values.ndim} axes", where
         )
     require_dimensions(values.shape[1], spec)
     expected = count if points is None else len(points)
-    if len(values) != expected:
-        raise InvalidRequest(f"expected {expected} vectors, one per point, got {len(values)}", where)
+    found = len(values) if column.offsets is None else len(column.offsets) - 1
+    if found != expected:
+        raise InvalidRequest(f"expected {expected} vectors, one per point, got {found}", where)
     if points is not None:
         points = np.asarray(points, dtype=np.int64)
         if len(points) and (points[0] < 0 or points[-1] >= count or (np.diff(points) <= 0).any()):
             raise InvalidRequest(f"positions must ascend within 0..{count - 1}", where)
         points = None if len(points) == count else points
+    if spec.multivector is not None and column.offsets is not None:
+        documents = stored_documents(values, column.offsets, spec, spec.multivector, where)
+        return StoredColumn(documents.values, points, documents.bounds())
     require_finite(values, where)
     return StoredColumn(_converted(values, spec, where), points)
 
@@ -151,7 +159,7 @@ def _converted(values: NDArray[np.float32], spec: VectorSpec, where: str) -> Row
         values = np.array(values, dtype=np.float32, order="C")
         normalize_rows(values)
     if spec.datatype is Datatype.FLOAT16:
-        _require_range(
+        require_range(
             values, np.abs(values) <= np.finfo(np.float16).max, "float16 values must be within 65504", where
         )
         return values.astype(np.float16)
@@ -161,14 +169,8 @@ def _converted(values: NDArray[np.float32], spec: VectorSpec, where: str) -> Row
 
 def _as_uint8(values: NDArray[np.float32], where: str) -> NDArray[np.uint8]:
     fits = (values >= 0) & (values <= 255) & (values == np.floor(values))
-    _require_range(values, fits, "uint8 values must be integers within 0..255", where)
+    require_range(values, fits, "uint8 values must be integers within 0..255", where)
     return values.astype(np.uint8)
-
-
-def _require_range(values: NDArray[np.float32], fits: NDArray[np.bool_], message: str, where: str) -> None:
-    if not fits.all():
-        row, column = np.argwhere(~fits)[0]
-        raise InvalidRequest(f"{message}, got {values[row, column]}", f"{where}[{row}][{column}]")
 
 
 def _payloads(batch: PointBatch) -> list[bytes | None] | None:
@@ -194,10 +196,10 @@ def select_points(points: StoredPoints, kept: NDArray[np.int64]) -> StoredPoints
     columns = {}
     for name, column in points.columns.items():
         if column.present is None:
-            columns[name] = StoredColumn(column.values[kept])
+            columns[name] = column.taken(kept, None)
             continue
-        mine = np.isin(column.present, kept)
-        columns[name] = StoredColumn(column.values[mine], np.searchsorted(kept, column.present[mine]))
+        mine = np.flatnonzero(np.isin(column.present, kept))
+        columns[name] = column.taken(mine, np.searchsorted(kept, column.present[mine]))
     payloads = None if points.payloads is None else [points.payloads[position] for position in kept.tolist()]
     return StoredPoints([points.ids[position] for position in kept.tolist()], columns, payloads)
 

@@ -2,15 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from nearfield.engine.errors import InvalidRequest
+from nearfield.engine.multivector.token_rows import TokenEncoding
 from nearfield.engine.query import CollectionInfo
-from nearfield.engine.schema import UNNAMED, CollectionSchema, Datatype, Distance, FieldType, VectorSpec
+from nearfield.engine.schema import (
+    UNNAMED,
+    CollectionSchema,
+    Datatype,
+    Distance,
+    FieldType,
+    MultiVectorSpec,
+    VectorSpec,
+)
 from nearfield.server.codec.decode import convert, not_served
 from nearfield.server.schemas import collections as schemas
+
+T = TypeVar("T")
 
 _SECTIONS = (
     "hnsw_config", "optimizers_config", "wal_config", "quantization_config", "strict_mode_config", "metadata",
@@ -61,7 +72,7 @@ def create_schema(body: schemas.CreateCollection) -> CollectionSchema:
     """The schema a creation asks for.
 
     Raises:
-        InvalidRequest: sparse or multi-vectors, or malformed vector parameters.
+        InvalidRequest: sparse vectors, or malformed vector parameters.
     """
     if body.sparse_vectors:
         raise not_served("sparse vectors", "dense ones under `vectors`", "sparse_vectors")
@@ -70,20 +81,23 @@ def create_schema(body: schemas.CreateCollection) -> CollectionSchema:
     _check_quantization(body.quantization_config, "quantization_config")
     settings = {name: _plain(getattr(body, name)) for name in _SECTIONS if getattr(body, name) is not None}
     config = body.vectors or {}
-    index = _index(body.index or _metadata_index(body.metadata), body.hnsw_config)
+    shared = _Shared(
+        _index(body.index or _of_metadata(body.metadata, "index", schemas.IndexChoice), body.hnsw_config),
+        _of_metadata(body.metadata, "tokens", schemas.TokensConfig),
+    )
     if "size" in config and not isinstance(config["size"], Mapping):
-        return CollectionSchema({UNNAMED: _vector_spec(config, index, "vectors")}, settings=settings)
-    vectors = {name: _vector_spec(part, index, f"vectors.{name}") for name, part in config.items()}
+        return CollectionSchema({UNNAMED: _vector_spec(config, shared, "vectors")}, settings=settings)
+    vectors = {name: _vector_spec(part, shared, f"vectors.{name}") for name, part in config.items()}
     if UNNAMED in vectors:
         settings[_NAMED_FORM] = True
     return CollectionSchema(vectors, settings=settings)
 
 
-def _metadata_index(metadata: Mapping[str, Any] | None) -> schemas.IndexChoice | None:
-    """The index in `metadata.index`, for clients that cannot send fields of their own."""
-    if metadata is None or "index" not in metadata:
+def _of_metadata(metadata: Mapping[str, Any] | None, key: str, kind: type[T]) -> T | None:
+    """What `metadata.<key>` describes, for clients that cannot send fields of their own."""
+    if metadata is None or key not in metadata:
         return None
-    return convert(metadata["index"], schemas.IndexChoice, "metadata.index")
+    return convert(metadata[key], kind, f"metadata.{key}")
 
 
 def _index(choice: schemas.IndexChoice | None, graph: schemas.HnswConfig | None) -> dict[str, Any] | None:
@@ -102,21 +116,40 @@ def _index(choice: schemas.IndexChoice | None, graph: schemas.HnswConfig | None)
     return {"kind": "auto", "params": params}
 
 
-def _vector_spec(value: Any, shared_index: dict[str, Any] | None, path: str) -> VectorSpec:
+@dataclass(frozen=True)
+class _Shared:
+    """What vectors have that say nothing else."""
+
+    index: dict[str, Any] | None
+    tokens: schemas.TokensConfig | None
+
+
+def _vector_spec(value: Any, shared: _Shared, path: str) -> VectorSpec:
     params = convert(value, schemas.VectorParams, path)
-    if params.multivector_config is not None:
-        raise not_served("multi-vectors", "one vector per name and point", f"{path}.multivector_config")
     _check_quantization(params.quantization_config, f"{path}.quantization_config")
-    chosen = _index(params.index, params.hnsw_config) or shared_index or {"kind": "auto", "params": {}}
+    chosen = _index(params.index, params.hnsw_config) or shared.index or {"kind": "auto", "params": {}}
     extras = {
         name: _plain(getattr(params, name)) for name in _VECTOR_EXTRAS if getattr(params, name) is not None
     }
+    multivector = None
+    if params.multivector_config is not None:
+        multivector = _multivector(params.tokens or shared.tokens or schemas.TokensConfig())
+    elif params.tokens is not None:
+        raise InvalidRequest("expected a `multivector_config` where `tokens` are described", f"{path}.tokens")
     return VectorSpec(
         size=params.size,
         distance=Distance(params.distance),
         datatype=Datatype(params.datatype or "float32"),
         index=chosen,
         extras=extras,
+        multivector=multivector,
+    )
+
+
+def _multivector(tokens: schemas.TokensConfig) -> MultiVectorSpec:
+    return MultiVectorSpec(
+        encoding=None if tokens.encoding is None else TokenEncoding(tokens.encoding),
+        vectors_per_document=tokens.vectors_per_document,
     )
 
 
@@ -235,6 +268,11 @@ def collection_json(schema: CollectionSchema, info: CollectionInfo) -> dict[str,
             for key, params in info.payload_schema.items()
         },
         "index": {name: spec.index for name, spec in schema.vectors.items()},
+        "tokens": {
+            name: _tokens_json(spec, spec.multivector)
+            for name, spec in schema.vectors.items()
+            if spec.multivector is not None
+        },
         "bytes": info.bytes,
     }
 
@@ -248,4 +286,13 @@ def _vector_json(spec: VectorSpec) -> dict[str, Any]:
     shown: dict[str, Any] = {"size": spec.size, "distance": spec.distance.value}
     if spec.datatype is not Datatype.FLOAT32:
         shown["datatype"] = spec.datatype.value
+    if spec.multivector is not None:
+        shown["multivector_config"] = {"comparator": spec.multivector.comparator.value}
     return shown | dict(spec.extras)
+
+
+def _tokens_json(spec: VectorSpec, multivector: MultiVectorSpec) -> dict[str, Any]:
+    shown: dict[str, Any] = {"encoding": spec.token_encoding.value}
+    if multivector.vectors_per_document is not None:
+        shown["vectors_per_document"] = multivector.vectors_per_document
+    return shown

@@ -71,7 +71,10 @@ def _explained(text: str, kind: object) -> InvalidRequest:
         known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
         message = f"{message}, expected one of {known}"
     if path and path.endswith("]") and message == "Expected `float`, got `array`":
-        return not_served("multi-vectors", "one list of numbers per vector name", path)
+        return InvalidRequest(
+            "expected a list of numbers, or for a multi-vector a list of such lists; got lists nested deeper",
+            path,
+        )
     if path and "vector" in path and message.endswith("got `object`"):
         return not_served("sparse vectors and inference inputs", "lists of numbers", path)
     if _OUTSIDE_LIMITS.search(message):

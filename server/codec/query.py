@@ -13,7 +13,7 @@ from nearfield.engine.point import parse_id
 from nearfield.engine.query import OrderBy, PayloadSelector, ScrollRequest, SearchParams, SearchRequest
 from nearfield.engine.schema import UNNAMED
 from nearfield.server.codec.decode import not_served
-from nearfield.server.codec.points import pack_vector
+from nearfield.server.codec.vectors import pack_query
 from nearfield.server.schemas import points as point_schemas
 from nearfield.server.schemas import query as schemas
 from nearfield.server.schemas.common import PayloadChoice
@@ -121,7 +121,7 @@ def question(body: schemas.QueryPoints, path: str = "") -> Question:
 
 def _search(body: schemas.QueryPoints, near: Any, at: str, path: str) -> SearchRequest | Lookup:
     if isinstance(near, list):
-        query: Any = pack_vector(near, at)
+        query: Any = pack_query(near, at)
     elif isinstance(near, dict):
         raise not_served("sparse vectors and inference inputs", "a vector or a point id", at)
     else:

@@ -55,6 +55,45 @@ class IndexChoice(Body):
     )
 
 
+class MultiVectorConfig(Body):
+    """Makes a vector a multi-vector: a point has a matrix, that is a list of vectors, one per token."""
+
+    comparator: Annotated[
+        Literal["max_sim"],
+        Meta(
+            description="Score of a query matrix: the sum, over its rows, of the best similarity to any "
+            "row of the point's matrix."
+        ),
+    ]
+
+
+class TokensConfig(Body):
+    """How the matrices of a multi-vector are stored. Clients that cannot send it use `metadata.tokens`."""
+
+    encoding: (
+        Annotated[
+            Literal["float32", "float16", "lvq8", "lvq4"],
+            Meta(
+                description="The vector's `datatype` if left out. `lvq8` and `lvq4` store codes of 8 or 4 "
+                "bits in place of the numbers (Cosine and Dot only); vectors that come back are decoded ones."
+            ),
+        ]
+        | None
+    ) = None
+    vectors_per_document: (
+        Annotated[
+            int,
+            Meta(
+                description="Refuse documents that do not have exactly this many; such documents are stored "
+                "without offsets.",
+                ge=1,
+                le=65_536,
+            ),
+        ]
+        | None
+    ) = None
+
+
 class VectorParams(Body):
     """One vector of a collection."""
 
@@ -69,7 +108,8 @@ class VectorParams(Body):
     quantization_config: Kept | None = None
     on_disk: bool | None = None
     memory: str | None = None
-    multivector_config: Annotated[dict[str, Any], Meta(description="Not served: answered 400.")] | None = None
+    multivector_config: MultiVectorConfig | None = None
+    tokens: TokensConfig | None = None
 
 
 VectorsConfig = Annotated[

@@ -26,17 +26,25 @@ PointIdValue = Annotated[
         },
     ),
 ]
-DenseVector = Annotated[
-    list[float],
+VectorValue = Annotated[
+    list[float | list[float]],
     Meta(
-        description="Finite numbers, as many as the vector has dimensions.", examples=[[0.1, 0.2, 0.3, 0.4]]
+        description="Finite numbers, as many as the vector has dimensions; for a vector with a "
+        "`multivector_config` a list of such lists, one per token.",
+        examples=[[0.1, 0.2, 0.3, 0.4]],
+        extra_json_schema={
+            "anyOf": [
+                {"type": "array", "items": {"type": "number"}},
+                {"type": "array", "items": {"type": "array", "items": {"type": "number"}}, "minItems": 1},
+            ]
+        },
     ),
 ]
 VectorName = Annotated[
     str, Meta(description='Name of a vector; `""` is the unnamed one.', examples=["", "text"])
 ]
 VectorsValue = Annotated[
-    DenseVector | dict[str, DenseVector],
+    VectorValue | dict[str, VectorValue],
     Meta(description='The unnamed vector as a list, or vectors by name (`""` is the unnamed one).'),
 ]
 Payload = Annotated[

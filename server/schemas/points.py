@@ -7,7 +7,6 @@ from msgspec import UNSET, Meta, UnsetType
 from nearfield.server.schemas.common import (
     Answer,
     Body,
-    DenseVector,
     FilterValue,
     Payload,
     PayloadKey,
@@ -15,6 +14,7 @@ from nearfield.server.schemas.common import (
     ShardKey,
     VectorName,
     VectorsValue,
+    VectorValue,
     WithPayload,
     WithVector,
 )
@@ -35,7 +35,7 @@ class PointColumns(Body):
 
     ids: PointIds
     vectors: Annotated[
-        list[DenseVector] | dict[str, list[DenseVector]],
+        list[VectorValue] | dict[str, list[VectorValue]],
         Meta(description="A list of vectors, or such a list by vector name."),
     ]
     payloads: list[Payload | None] | None = None

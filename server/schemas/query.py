@@ -7,13 +7,13 @@ from msgspec import UNSET, Meta, UnsetType
 from nearfield.server.schemas.common import (
     Answer,
     Body,
-    DenseVector,
     FilterValue,
     Payload,
     PointIdValue,
     ShardKey,
     VectorName,
     VectorsValue,
+    VectorValue,
     WithPayload,
     WithVector,
 )
@@ -27,7 +27,7 @@ QUERIES_NOT_SERVED = frozenset(
 )
 """Fields of a `query` object that the wire format has and this version answers with a 400 naming them."""
 Near = Annotated[
-    DenseVector | int | str | dict[str, Any],
+    VectorValue | int | str | dict[str, Any],
     Meta(description="A vector, or the id of a stored point (which is left out of the answer)."),
 ]
 
@@ -69,7 +69,7 @@ class QueryPoints(Body):
 
     query: (
         Annotated[
-            DenseVector | int | str | QueryObject,
+            VectorValue | int | str | QueryObject,
             Meta(
                 description="A vector, a stored point's id, or an object; without, points by ascending id.",
                 examples=[[0.1, 0.2, 0.3, 0.4], {"nearest": 42}, {"order_by": "year"}],
@@ -100,13 +100,13 @@ class NamedVector(Body):
     """A vector and the name of the vector it is compared with."""
 
     name: VectorName
-    vector: DenseVector
+    vector: VectorValue
 
 
 class SearchPoints(Body):
     """The older form of a search."""
 
-    vector: DenseVector | NamedVector
+    vector: VectorValue | NamedVector
     limit: Annotated[int, Meta(ge=1, le=100_000)]
     filter: FilterValue | None = None
     offset: Annotated[int, Meta(ge=0, le=100_000)] | None = None
