@@ -33,9 +33,11 @@ void widen_some(const std::uint16_t* from, float* to) {
 
 using Code = std::uint8_t;  // of documents; those of queries are signed
 using Codes = __m512i;
-using Ints = __m512i;
+// Of the element type of the instruction: with __m512i, g++ 12 copies every sum to and fro and runs out of
+// registers.
+using Ints = int __attribute__((vector_size(64)));
 constexpr std::size_t kGroup = 4;
-Ints zero_ints() { return _mm512_setzero_si512(); }
+Ints zero_ints() { return Ints{}; }
 Codes load_codes(const Code* from) { return _mm512_loadu_si512(from); }
 Codes spread_codes(const Code* from) {
     int group;
@@ -43,9 +45,9 @@ Codes spread_codes(const Code* from) {
     return _mm512_set1_epi32(group);
 }
 Ints add_products(Ints sums, Codes document, Codes query) {
-    return _mm512_dpbusd_epi32(sums, document, query);
+    return reinterpret_cast<Ints>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sums), document, query));
 }
-Vec to_floats(Ints a) { return _mm512_cvtepi32_ps(a); }
+Vec to_floats(Ints a) { return _mm512_cvtepi32_ps(reinterpret_cast<__m512i>(a)); }
 
 void spread4(const std::uint8_t* block, Code* low, Code* high) {
     const __m512i nibble = _mm512_set1_epi8(15);
