@@ -2,8 +2,8 @@
 
 Run as `python -m nearfield.bench.micro.maxsim`. Everything runs on one thread and takes turns within one run,
 and medians are compared, because other work on the machine moves all alike. A rate counts two operations for
-each pair of coordinates that meet, whatever else is done: the plain product writes all inner products and takes
-no maximum.
+each pair of coordinates that meet, whatever else is done: the plain product writes all inner products and has
+no maximum to take.
 """
 
 import argparse
