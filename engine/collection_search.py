@@ -1,6 +1,7 @@
 """Searching a collection: from requests in terms of ids and payloads to rows and vectors, and back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,10 +11,10 @@ from nearfield.engine import limits
 from nearfield.engine.errors import InvalidRequest, NotFound, Unprocessable
 from nearfield.engine.filter.expression import Filter
 from nearfield.engine.point import id_to_json, to_stored
-from nearfield.engine.query import ScoredPoint, SearchRequest
-from nearfield.engine.schema import VectorSpec
+from nearfield.engine.query import Fusion, ScoredPoint, SearchRequest
 from nearfield.engine.search.execute import search_batch
 from nearfield.engine.search.request import Ranking, VectorQuery
+from nearfield.engine.search.stages import Stage, StagedSearch, check_stages, filters, stages
 from nearfield.engine.segment.segment_set import Segment, SegmentSet
 from nearfield.engine.storage.collection_store import CollectionStore
 from nearfield.engine.storage.documents import require_document_limits
@@ -72,7 +73,6 @@ class CollectionSearcher:
         return segment.token_bytes(request.using) * -(-tokens // 8)
 
     def _check(self, request: SearchRequest) -> None:
-        spec = vector_spec(self._parts.schema, request.using)
         if (
             request.limit < 1
             or request.offset < 0
@@ -84,64 +84,88 @@ class CollectionSearcher:
                 f"got limit {request.limit} and offset {request.offset}",
                 "limit",
             )
-        if isinstance(request.query, np.ndarray):
-            self._check_vector(request.query, spec)
+        if not request.prefetch:
+            self._check_query(request, "query")
+            return
+        check_stages(request)
+        for stage, path in stages(request):
+            self._check_query(stage, f"{path}query")
 
-    def _check_vector(self, query: NDArray[np.float32], spec: VectorSpec) -> None:
+    def _check_query(self, stage: Stage, path: str) -> None:
+        if isinstance(stage.query, Fusion):
+            if not stage.prefetch:
+                raise InvalidRequest("a fusion needs prefetches whose rankings it fuses", path)
+            return
+        spec = vector_spec(self._parts.schema, stage.using)
+        query = stage.query
+        if not isinstance(query, np.ndarray):
+            return
         if query.ndim == 2 or spec.multivector is not None:
-            require_kind(query.ndim == 2, spec, "query")
+            require_kind(query.ndim == 2, spec, path)
             if not len(query):
-                raise InvalidRequest("expected at least one vector in the query's matrix, got none", "query")
-            require_document_limits(len(query), spec, "query")
+                raise InvalidRequest("expected at least one vector in the query's matrix, got none", path)
+            require_document_limits(len(query), spec, path)
         require_dimensions(query.shape[-1] if query.ndim else 0, spec)
-        require_finite(query, "query")
+        require_finite(query, path)
 
     def _attempt(self, requests: Sequence[SearchRequest]) -> list[list[ScoredPoint]] | None:
         """One attempt; None when rows it met are gone by the time their points are looked up."""
-        filters = {id(request.filter): request.filter for request in requests if request.filter is not None}
-        pinned, allowed = self._pin(filters)
-        queries = [self._resolve(request, pinned, allowed) for request in requests]
-        if any(query is None for query in queries):
-            return None
+        pinned, allowed = self._pin({id(each): each for request in requests for each in filters(request)})
         distances = {name: spec.distance for name, spec in self._parts.schema.vectors.items()}
-        resolved = [query for query in queries if query is not None]
-        rankings = search_batch(pinned.segments, distances, resolved, self._parts.config.search_threads)
+        threads = self._parts.config.search_threads
+
+        def search(queries: Sequence[VectorQuery]) -> list[Ranking]:
+            return search_batch(pinned.segments, distances, queries, threads)
+
+        queries, staged = [], {}
+        for at, request in enumerate(requests):
+            if request.prefetch:
+                run = StagedSearch(lambda stage: self._resolve(stage, pinned), search, allowed).run(request)
+                if run is None:
+                    return None
+                staged[at] = run
+                continue
+            query = self._resolve(request, pinned)
+            if query is None:
+                return None
+            if request.filter is not None:
+                query = replace(query, allowed=allowed[id(request.filter)])
+            queries.append(query)
+        found = iter(search(queries))
+        rankings = [staged[at] if at in staged else next(found) for at in range(len(requests))]
         return self._assemble(requests, rankings, pinned)
 
-    def _pin(self, filters: dict[int, Filter]) -> tuple[SegmentSet, dict[int, NDArray[np.int64]]]:
-        if not filters:
+    def _pin(self, conditions: dict[int, Filter]) -> tuple[SegmentSet, dict[int, NDArray[np.int64]]]:
+        if not conditions:
             return self._parts.pinned, {}
-        pinned, rows = self._parts.matching_rows(list(filters.values()))
-        return pinned, dict(zip(filters, rows, strict=True))
+        pinned, rows = self._parts.matching_rows(list(conditions.values()))
+        return pinned, dict(zip(conditions, rows, strict=True))
 
-    def _resolve(
-        self, request: SearchRequest, pinned: SegmentSet, allowed: dict[int, NDArray[np.int64]]
-    ) -> VectorQuery | None:
-        """The request with vector and rows looked up; None when the point it names is just changing."""
+    def _resolve(self, stage: Stage, pinned: SegmentSet) -> VectorQuery | None:
+        """The stage with its vector looked up; None when the point it names is just changing."""
         excluded: tuple[int, ...] = ()
-        if isinstance(request.query, np.ndarray):
-            vector = np.ascontiguousarray(request.query, dtype=np.float32)
+        query = stage.query
+        assert not isinstance(query, Fusion)
+        if isinstance(query, np.ndarray):
+            vector = np.ascontiguousarray(query, dtype=np.float32)
         else:
-            shown = id_to_json(request.query)
-            found = self._parts.store.points_of_ids([to_stored(request.query)], with_payload=False)
+            shown = id_to_json(query)
+            found = self._parts.store.points_of_ids([to_stored(query)], with_payload=False)
             if not found:
                 raise NotFound(f"No point with id {shown} found")
-            vectors = self._reader.vectors_of(
-                pinned, np.array([found[0][0]], dtype=np.int64), [request.using]
-            )
+            vectors = self._reader.vectors_of(pinned, np.array([found[0][0]], dtype=np.int64), [stage.using])
             if vectors is None:
                 return None
-            if request.using not in vectors[0]:
-                raise NotFound(f"Point {shown} has no vector named `{request.using}`")
-            vector, excluded = vectors[0][request.using], (found[0][0],)
+            if stage.using not in vectors[0]:
+                raise NotFound(f"Point {shown} has no vector named `{stage.using}`")
+            vector, excluded = vectors[0][stage.using], (found[0][0],)
         return VectorQuery(
             vector=vector,
-            k=request.limit + request.offset,
-            using=request.using,
-            allowed=None if request.filter is None else allowed[id(request.filter)],
+            k=stage.limit + (stage.offset if isinstance(stage, SearchRequest) else 0),
+            using=stage.using,
             excluded=excluded,
-            score_threshold=request.score_threshold,
-            params=request.params,
+            score_threshold=stage.score_threshold,
+            params=stage.params,
         )
 
     def _assemble(

@@ -18,6 +18,9 @@ PAYLOAD_DEPTH_MAX: Final = 64
 
 SEARCH_LIMIT_MAX: Final = 100_000
 SEARCH_BATCH_MAX: Final = 1_024
+PREFETCH_QUERIES_MAX: Final = 64
+"""Prefetches of one search, on all levels."""
+PREFETCH_DEPTH_MAX: Final = 8
 SCROLL_LIMIT_MAX: Final = 100_000
 FILTER_CONDITIONS_MAX: Final = 4_096
 FILTER_DEPTH_MAX: Final = 32

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,53 @@ class SearchParams:
     search: Mapping[str, int] = field(default_factory=dict)
 
 
+class FusionMethod(StrEnum):
+    """How rankings become one; the values are the wire format's words."""
+
+    RRF = "rrf"
+    DBSF = "dbsf"
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Stands where a query vector would: the rankings of the prefetches are fused into one.
+
+    Args:
+        k: constant of reciprocal rank fusion, at least 1.
+        weights: of the prefetches, in reciprocal rank fusion; None for equal ones.
+    """
+
+    method: FusionMethod = FusionMethod.RRF
+    k: int = 2
+    weights: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Prefetch:
+    """A stage before another: finds the candidates that the stage above ranks again, or fuses.
+
+    Args:
+        query, using, limit, filter, score_threshold, params: as in `SearchRequest`; the filters of the stages
+            above hold here too.
+        prefetch: stages before this one.
+    """
+
+    query: "NDArray[np.float32] | PointId | Fusion"
+    using: str = UNNAMED
+    limit: int = 10
+    filter: Filter | None = None
+    score_threshold: float | None = None
+    params: SearchParams = SearchParams()
+    prefetch: Sequence["Prefetch"] = ()
+
+
 @dataclass(frozen=True)
 class SearchRequest:
     """One nearest-neighbour question.
 
     Args:
         query: float32 [d], or of a multi-vector the tokens float32 [t, d]; or the id of a stored point, whose
-            own vector is used and which is left out of the answer.
+            own vector is used and which is left out of the answer; or, over prefetches, a Fusion.
         using: name of the vector searched.
         limit, offset: the answer is hits[offset : offset + limit].
         filter: which points qualify; None for all.
@@ -55,9 +96,10 @@ class SearchRequest:
             Manhattan).
         with_payload: which payload keys come back.
         with_vectors: True, False, or the names of the vectors to return.
+        prefetch: stages that find the candidates; the query then ranks only these, exactly.
     """
 
-    query: NDArray[np.float32] | PointId
+    query: NDArray[np.float32] | PointId | Fusion
     using: str = UNNAMED
     limit: int = 10
     offset: int = 0
@@ -66,6 +108,7 @@ class SearchRequest:
     params: SearchParams = SearchParams()
     with_payload: PayloadSelector = PayloadSelector()
     with_vectors: bool | Sequence[str] = False
+    prefetch: Sequence[Prefetch] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,8 @@ class SearchQueue:
 
 
 def _is_cheap(collection: "Collection", requests: Sequence[SearchRequest]) -> bool:
-    """Whether the event loop may wait: few bytes, and no filter (the first on a key reads all payloads)."""
-    if any(request.filter is not None for request in requests):
+    """Whether the event loop may wait: few bytes, no prefetch, and no filter (a key's first reads all)."""
+    if any(request.filter is not None or request.prefetch for request in requests):
         return False
     return collection.search_cost_hint(requests) <= INLINE_BYTES_MAX
 

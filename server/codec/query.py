@@ -1,16 +1,28 @@
 """Bodies that search or read, turned into the engine's requests."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from msgspec import UNSET
+from numpy.typing import NDArray
 
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.filter.expression import Filter
 from nearfield.engine.filter.parse import parse_filter
-from nearfield.engine.point import parse_id
-from nearfield.engine.query import OrderBy, PayloadSelector, ScrollRequest, SearchParams, SearchRequest
+from nearfield.engine.point import PointId, parse_id
+from nearfield.engine.query import (
+    Fusion,
+    FusionMethod,
+    OrderBy,
+    PayloadSelector,
+    Prefetch,
+    ScrollRequest,
+    SearchParams,
+    SearchRequest,
+)
 from nearfield.engine.schema import UNNAMED
 from nearfield.server.codec.decode import not_served
 from nearfield.server.codec.vectors import pack_query
@@ -19,6 +31,7 @@ from nearfield.server.schemas import query as schemas
 from nearfield.server.schemas.common import PayloadChoice
 
 _LIMIT = 10
+_RRF_K = 2
 _EVERYTHING = PayloadSelector(enabled=True)
 _NOTHING = PayloadSelector(enabled=False)
 _DEFAULT_PARAMS = SearchParams()
@@ -98,36 +111,39 @@ def question(body: schemas.QueryPoints, path: str = "") -> Question:
     Raises:
         InvalidRequest: a kind of query that is not served, or a malformed part.
     """
-    if body.prefetch:
-        raise not_served(
-            "prefetches and fusion", "one query per request, or several to `query/batch`", f"{path}prefetch"
-        )
     query = body.query
     if isinstance(query, schemas.QueryObject):
         if query.mmr is not None:
             raise not_served("queries by `mmr`", "`nearest` alone", f"{path}query")
-        given = [part for part in (query.nearest, query.order_by, query.sample) if part is not UNSET]
-        if len(given) != 1:
-            raise InvalidRequest("expected exactly one of `nearest`, `order_by` and `sample`", f"{path}query")
-        if query.order_by is not UNSET:
+        if body.prefetch and (query.order_by is not UNSET or query.sample is not UNSET):
+            raise not_served("orders and samples of prefetches", "a vector or a fusion", f"{path}query")
+        if query.order_by is not UNSET and _is_alone(query, f"{path}query"):
             return _listing(body, order_by(query.order_by), path)
-        if query.sample is not UNSET:
+        if query.sample is not UNSET and _is_alone(query, f"{path}query"):
             return _sample(body, path)
-        return _search(body, given[0], f"{path}query.nearest", path)
     if query is None:
+        if body.prefetch:
+            raise InvalidRequest(
+                "expected a query that ranks or fuses what the prefetches find", f"{path}query"
+            )
         return _listing(body, None, path)
-    return _search(body, query, f"{path}query", path)
+    return _search(body, query, path)
 
 
-def _search(body: schemas.QueryPoints, near: Any, at: str, path: str) -> SearchRequest | Lookup:
-    if isinstance(near, list):
-        query: Any = pack_query(near, at)
-    elif isinstance(near, dict):
-        raise not_served("sparse vectors and inference inputs", "a vector or a point id", at)
-    else:
-        query = parse_id(near, at)
+def _is_alone(query: schemas.QueryObject, path: str) -> bool:
+    """True; an error where several kinds of query are in one object, or none."""
+    kinds = (query.nearest, query.order_by, query.sample, query.fusion, query.rrf)
+    if sum(kind is not UNSET for kind in kinds) != 1:
+        raise InvalidRequest(
+            "expected exactly one of `nearest`, `order_by`, `sample`, `fusion` and `rrf`", path
+        )
+    return True
+
+
+def _search(body: schemas.QueryPoints, query: Any, path: str) -> SearchRequest | Lookup:
+    wanted = _wanted(query, f"{path}query")
     request = SearchRequest(
-        query=query,
+        query=wanted,
         using=body.using or UNNAMED,
         limit=_LIMIT if body.limit is None else body.limit,
         offset=body.offset or 0,
@@ -136,10 +152,54 @@ def _search(body: schemas.QueryPoints, near: Any, at: str, path: str) -> SearchR
         params=_params(body.params),
         with_payload=payload_selector(body.with_payload, default=False, path=f"{path}with_payload"),
         with_vectors=_with_vectors(body.with_vector),
+        prefetch=_prefetches(body.prefetch, path),
     )
-    if body.lookup_from is not None and not isinstance(query, np.ndarray):
+    if body.lookup_from is not None and isinstance(wanted, int | UUID):
         return Lookup(request, body.lookup_from.collection, body.lookup_from.vector or request.using)
     return request
+
+
+def _wanted(query: Any, at: str) -> NDArray[np.float32] | PointId | Fusion:
+    """The vector, id or fusion that a `query` means."""
+    if isinstance(query, schemas.QueryObject):
+        _is_alone(query, at)
+        if query.fusion is not UNSET:
+            return Fusion(FusionMethod(query.fusion))
+        if query.rrf is not UNSET:
+            return Fusion(FusionMethod.RRF, _RRF_K if query.rrf.k is None else query.rrf.k, query.rrf.weights)
+        query, at = query.nearest, f"{at}.nearest"
+    if isinstance(query, list):
+        return pack_query(query, at)
+    if isinstance(query, dict):
+        raise not_served("sparse vectors and inference inputs", "a vector or a point id", at)
+    return parse_id(query, at)
+
+
+def _prefetches(value: schemas.Prefetch | list[schemas.Prefetch] | None, path: str) -> Sequence[Prefetch]:
+    if value is None:
+        return ()
+    bodies = value if isinstance(value, list) else [value]
+    return [_prefetch(body, f"{path}prefetch[{at}].") for at, body in enumerate(bodies)]
+
+
+def _prefetch(body: schemas.Prefetch, path: str) -> Prefetch:
+    query = body.query
+    listed = isinstance(query, schemas.QueryObject) and (
+        query.order_by is not UNSET or query.sample is not UNSET or query.mmr is not None
+    )
+    if query is None or listed:
+        raise not_served("prefetches by order, sample or mmr", "by vector, id or fusion", f"{path}query")
+    if body.lookup_from is not None:
+        raise not_served("prefetches that look up other collections", "vectors", f"{path}lookup_from")
+    return Prefetch(
+        query=_wanted(query, f"{path}query"),
+        using=body.using or UNNAMED,
+        limit=_LIMIT if body.limit is None else body.limit,
+        filter=_filter(body.filter, path),
+        score_threshold=body.score_threshold,
+        params=_params(body.params),
+        prefetch=_prefetches(body.prefetch, path),
+    )
 
 
 def _with_vectors(value: bool | list[str] | None) -> bool | list[str]:

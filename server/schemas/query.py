@@ -21,7 +21,7 @@ from nearfield.server.schemas.points import OrderByKey
 
 QUERIES_NOT_SERVED = frozenset(
     {
-        *("recommend", "discover", "context", "fusion", "rrf", "formula", "relevance_feedback"),
+        *("recommend", "discover", "context", "formula", "relevance_feedback"),
         *("text", "image", "object", "model", "indices", "values"),
     }
 )
@@ -32,10 +32,27 @@ Near = Annotated[
 ]
 
 
+class RrfParams(Body):
+    """Reciprocal rank fusion: rank r, from 0, gives 1 / ((r + 1) / weight + k - 1)."""
+
+    k: Annotated[int, Meta(ge=1)] | None = None
+    weights: Annotated[list[float], Meta(description="One per prefetch; 1 if left out.")] | None = None
+
+
 class QueryObject(Body):
-    """Exactly one of the first three."""
+    """Exactly one of the first five; the fusions need `prefetch`."""
 
     nearest: Near | UnsetType = UNSET
+    fusion: (
+        Annotated[
+            Literal["rrf", "dbsf"],
+            Meta(
+                description="Fuse the prefetches' rankings: by reciprocal ranks, or by scores scaled alike."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    rrf: RrfParams | UnsetType = UNSET
     order_by: Annotated[str, Meta(min_length=1)] | OrderByKey | UnsetType = UNSET
     sample: Literal["random"] | UnsetType = UNSET
     mmr: Annotated[Any, Meta(description="Not served: answered 400.")] | None = None
@@ -64,6 +81,32 @@ class LookupLocation(Body):
     shard_key: ShardKey | None = None
 
 
+class Prefetch(Body):
+    """A stage before another: finds the candidates that the query above ranks again, or fuses."""
+
+    query: (
+        Annotated[
+            VectorValue | int | str | QueryObject,
+            Meta(description="A vector, a stored point's id, or an object: `nearest`, `fusion` or `rrf`."),
+        ]
+        | None
+    ) = None
+    prefetch: Annotated["Prefetch | list[Prefetch]", Meta(description="Stages before this one.")] | None = (
+        None
+    )
+    using: VectorName | None = None
+    filter: (
+        Annotated[
+            FilterValue, Meta(description="Beside the filters of the stages above, which hold here too.")
+        ]
+        | None
+    ) = None
+    limit: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    score_threshold: float | None = None
+    params: SearchParams | None = None
+    lookup_from: Annotated[LookupLocation, Meta(description="Not served: answered 400.")] | None = None
+
+
 class QueryPoints(Body):
     """One question."""
 
@@ -86,7 +129,17 @@ class QueryPoints(Body):
     with_payload: WithPayload | None = None
     with_vector: WithVector | None = None
     lookup_from: LookupLocation | None = None
-    prefetch: Annotated[Any, Meta(description="Not served: answered 400.")] | None = None
+    prefetch: (
+        Annotated[
+            Prefetch | list[Prefetch],
+            Meta(
+                description="Searches that find the candidates; the query then ranks only these, or "
+                "fuses their rankings.",
+                examples=[{"query": [0.1, 0.2, 0.3, 0.4], "using": "dense", "limit": 100}],
+            ),
+        ]
+        | None
+    ) = None
     shard_key: ShardKey | None = None
 
 

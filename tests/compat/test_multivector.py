@@ -115,3 +115,50 @@ def test_one_unnamed_multivector(url: str) -> None:
     np.testing.assert_allclose(ours.vector, theirs.vector, atol=1e-6)
     server.delete_collection(name)
     server.close()
+
+
+def _near(query: Any, using: str, limit: int = 20, **more: Any) -> models.Prefetch:
+    return models.Prefetch(query=query, using=using, limit=limit, **more)
+
+
+def test_prefetches_are_ranked_again(pair: Pair) -> None:
+    """A dense first stage, then MaxSim; the other way round; nested; filtered on any level; by id."""
+    dense = np.random.default_rng(2).standard_normal(DENSE).tolist()
+    tokens, others = (query.tolist() for query in documents(2, seed=40))
+    first = _near(dense, "dense")
+    _same(pair, prefetch=first, query=tokens, using="tokens", limit=7, with_payload=True)
+    _same(pair, prefetch=[first], query=tokens, using="tokens", limit=7, offset=3)
+    _same(pair, prefetch=[first], query=tokens, using="tokens", limit=50)
+    _same(pair, prefetch=[first], query=tokens, using="tokens", limit=7, query_filter=KIND_1)
+    _same(pair, prefetch=[_near(dense, "dense", filter=KIND_1)], query=tokens, using="tokens")
+    _same(pair, prefetch=[_near(tokens, "tokens", 15)], query=dense, using="dense", with_vectors=True)
+    _same(pair, prefetch=[first, _near(others, "tokens", 9)], query=tokens, using="tokens", limit=25)
+    nested = _near(others, "tokens", 12, prefetch=[_near(dense, "dense", 40, filter=KIND_1)])
+    _same(pair, prefetch=[nested], query=tokens, using="tokens", limit=8)
+    _same(pair, prefetch=[_near(3, "tokens", 9)], query=tokens, using="tokens", limit=12)
+    _same(pair, prefetch=[_near(dense, "dense", 9)], query=4, using="tokens", limit=12)
+    nothing = models.Filter(must=[models.FieldCondition(key="kind", match=models.MatchValue(value=9))])
+    _same(pair, prefetch=[_near(dense, "dense", filter=nothing)], query=tokens, using="tokens")
+    _same(pair, prefetch=[_near(dense, "dense", score_threshold=0.4)], query=tokens, using="tokens")
+
+
+@pytest.mark.parametrize(
+    "fusion",
+    [
+        models.FusionQuery(fusion=models.Fusion.RRF),
+        models.FusionQuery(fusion=models.Fusion.DBSF),
+        models.RrfQuery(rrf=models.Rrf()),
+        models.RrfQuery(rrf=models.Rrf(k=60)),
+        models.RrfQuery(rrf=models.Rrf(k=3, weights=[3.0, 0.5])),
+    ],
+    ids=["rrf", "dbsf", "rrf-object", "rrf-60", "rrf-weights"],
+)
+def test_prefetches_are_fused(pair: Pair, fusion: models.Query) -> None:
+    dense = np.random.default_rng(3).standard_normal(DENSE).tolist()
+    tokens = documents(1, seed=50)[0].tolist()
+    prefetch = [_near(dense, "dense", 17), _near(tokens, "tokens", 11)]
+    _same(pair, prefetch=prefetch, query=fusion, limit=30)
+    _same(pair, prefetch=prefetch, query=fusion, limit=4, offset=3, with_payload=True, query_filter=KIND_1)
+    _same(pair, prefetch=prefetch, query=fusion, limit=30, score_threshold=0.3)
+    inner = models.Prefetch(prefetch=prefetch, query=fusion, limit=9)
+    _same(pair, prefetch=[inner], query=tokens, using="tokens", limit=5)
