@@ -11,6 +11,7 @@ with Database.open("data") as database:
 from nearfield.engine.collection import Collection
 from nearfield.engine.config import EngineConfig
 from nearfield.engine.database import Database
+from nearfield.engine.multivector.pooling import pool_to_constant, pool_tokens
 from nearfield.engine.multivector.token_rows import TokenEncoding
 from nearfield.engine.point import PointBatch, PointId, VectorColumn
 from nearfield.engine.query import (
@@ -68,4 +69,6 @@ __all__ = [
     "TokenEncoding",
     "VectorColumn",
     "VectorSpec",
+    "pool_to_constant",
+    "pool_tokens",
 ]

@@ -191,6 +191,148 @@ def lvq_decode(codes: numpy.typing.NDArray[numpy.uint8], count: int, dims: int, 
         ValueError: a wrong dtype, shape or value; says what was expected and what came.
     """
 
+class SimHashEncoder:
+    """
+    MUVERA's fixed-dimensional encodings of token matrices (arXiv 2405.19504, section 2).
+
+    Args:
+        planes: float32 [repetitions * bits, d]; a token's cell is the string of the signs of its products.
+        projections: float32 [repetitions * p, d], as they are applied; None is the identity, p = d.
+        repetitions: at least 1.
+
+    Raises:
+        ValueError: a wrong dtype or shape, or more than 16 bits; says what was expected and what came.
+    """
+
+    def __init__(self, planes: numpy.typing.NDArray[numpy.float32], projections: numpy.typing.NDArray[numpy.float32] | None, repetitions: int) -> None: ...
+
+    @property
+    def width(self) -> int:
+        """Dimensions of the encodings."""
+
+    def encode_queries(self, tokens: numpy.typing.NDArray[numpy.float32], offsets: numpy.typing.NDArray[numpy.int64], pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        The sums of the tokens of each cell, projected: float32 [n, width].
+
+        Args:
+            tokens: float32 [T, d], the matrices back to back.
+            offsets: int64 [n + 1], matrix i is tokens[offsets[i]:offsets[i + 1]].
+            pool: whose threads share the work; the result does not depend on them.
+            cancel: polled now and then.
+
+        Raises:
+            ValueError: a wrong dtype, shape or value; says what was expected and what came.
+            Cancelled: `cancel` was set.
+        """
+
+    def encode_documents(self, tokens: numpy.typing.NDArray[numpy.float32], offsets: numpy.typing.NDArray[numpy.int64], fill: bool = True, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        The means of the tokens of each cell, projected: float32 [n, width].
+
+        Args:
+            tokens, offsets, pool, cancel: as in `encode_queries`. A matrix without tokens is encoded as zeros.
+            fill: an empty cell has the token whose bits differ from the cell's in the fewest places, the first of
+                several; otherwise zeros.
+
+        Raises:
+            ValueError: a wrong dtype, shape or value; says what was expected and what came.
+            Cancelled: `cancel` was set.
+        """
+
+class CellProjection:
+    """
+    One matrix per cell, packed for products; `LearnedCells.encode_documents` applies it.
+
+    Args:
+        matrices: float32 [cells, width, d].
+
+    Raises:
+        ValueError: a wrong dtype or shape; says what was expected and what came.
+    """
+
+    def __init__(self, matrices: numpy.typing.NDArray[numpy.float32]) -> None: ...
+
+class LearnedCells:
+    """
+    Encodings with one repetition over learned cells.
+
+    A token belongs to the cell whose centre it has the largest product with.
+
+    Args:
+        centres: float32 [cells, d].
+        mean: float32 [d], subtracted from the tokens of documents, which changes no ranking by MaxSim.
+
+    Raises:
+        ValueError: a wrong dtype or shape; says what was expected and what came.
+    """
+
+    def __init__(self, centres: numpy.typing.NDArray[numpy.float32], mean: numpy.typing.NDArray[numpy.float32]) -> None: ...
+
+    def assign(self, tokens: numpy.typing.NDArray[numpy.float32], pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.int32]:
+        """The cell of each token of float32 [T, d]: int32 [T]."""
+
+    def blocks(self, tokens: numpy.typing.NDArray[numpy.float32], offsets: numpy.typing.NDArray[numpy.int64], pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        What the cells of documents hold, float32 [n, cells * d]: the mean of the cell's tokens less `mean`.
+
+        An empty cell has the document's token nearest to the centre; a document without tokens has zeros.
+
+        Args:
+            tokens, offsets, pool, cancel: as in `SimHashEncoder.encode_queries`.
+
+        Raises:
+            ValueError: a wrong dtype, shape or value; says what was expected and what came.
+            Cancelled: `cancel` was set.
+        """
+
+    def encode_documents(self, tokens: numpy.typing.NDArray[numpy.float32], offsets: numpy.typing.NDArray[numpy.int64], projection: CellProjection, origin: numpy.typing.NDArray[numpy.float32], pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        The blocks of documents, projected, less `origin`: float32 [n, width], the blocks never all in memory.
+
+        Args:
+            tokens, offsets, pool, cancel: as in `SimHashEncoder.encode_queries`.
+            projection: of these cells.
+            origin: float32 [width].
+
+        Raises:
+            ValueError: a wrong dtype, shape or value; says what was expected and what came.
+            Cancelled: `cancel` was set.
+        """
+
+    def encode_queries(self, tokens: numpy.typing.NDArray[numpy.float32], offsets: numpy.typing.NDArray[numpy.int64], codes: numpy.typing.NDArray[numpy.int8], scales: numpy.typing.NDArray[numpy.float32], sums: numpy.typing.NDArray[numpy.int32], pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        The sums over the tokens of queries, each projected by its cell's matrix: float32 [n, width].
+
+        Args:
+            tokens, offsets, pool, cancel: as in `SimHashEncoder.encode_queries`. Tokens are quantised to int8.
+            codes: int8 [cells, width, d rounded up to a multiple of 64], zeros beyond d.
+            scales: float32 [cells, width]; row j of a cell's matrix is scales[j] * codes[j].
+            sums: int32 [cells, width], the sums of the codes.
+
+        Raises:
+            ValueError: a wrong dtype, shape or value; says what was expected and what came.
+            Cancelled: `cancel` was set.
+        """
+
+def pool_sets(tokens: numpy.typing.NDArray[numpy.float32], offsets: numpy.typing.NDArray[numpy.int64], out_offsets: numpy.typing.NDArray[numpy.int64], kept: int, normalize: bool, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    Token matrices with fewer tokens (arXiv 2409.14683): float32 [T', d].
+
+    The first tokens stay as they are; of the others, Ward's clusters on 1 - cosine become one mean each, in the
+    order of their first tokens. Where more tokens are wanted than there are, they are repeated.
+
+    Args:
+        tokens, offsets, pool, cancel: as in `SimHashEncoder.encode_queries`.
+        out_offsets: int64 [n + 1], matrix i gets out_offsets[i + 1] - out_offsets[i] tokens; 0 for one that has
+            none.
+        kept: first tokens that stay as they are.
+        normalize: means are brought to unit length.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+        Cancelled: `cancel` was set.
+    """
+
 NO_NEIGHBOUR: int = 4294967295
 
 def link_clusters(vectors: numpy.typing.NDArray[numpy.int8], scales: numpy.typing.NDArray[numpy.float32], cluster_starts: numpy.typing.NDArray[numpy.int64], probes: numpy.typing.NDArray[numpy.int32], candidates: int, degree: int, alpha: float, pool: ThreadPool | None = None, cancel: CancelFlag | None = None, progress: Callable[[float], object] | None = None) -> numpy.typing.NDArray[numpy.uint32]:

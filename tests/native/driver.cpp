@@ -357,6 +357,7 @@ int main() {
     use_pool_from_many_threads();
     normalize_some_rows();
     check_lvq();
+    check_encodings();
     std::printf("%d passed, %d failed\n", passed.load(), failed.load());
     return failed.load() == 0 ? 0 : 1;
 }

@@ -11,4 +11,7 @@ void check(bool holds, const std::string& what);
 // LVQ codes: error bounds, extreme rows, both levels, and every tier's scan of them.
 void check_lvq();
 
+// Panel products, MUVERA encodings, learned cells and pooling.
+void check_encodings();
+
 }  // namespace nearfield

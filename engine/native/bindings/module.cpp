@@ -10,6 +10,7 @@ NB_MODULE(_native, module) {
     nearfield::bindings::register_core(module);
     nearfield::bindings::register_flat(module);
     nearfield::bindings::register_encodings(module);
+    nearfield::bindings::register_fde(module);
     nearfield::bindings::register_graph(module);
     nearfield::bindings::register_maxsim(module);
 }

@@ -17,6 +17,7 @@ inline constexpr int kRowTypeCount = 3;
 
 struct CodeKernels;    // kernels/code_kernels.h
 struct MaxSimKernels;  // kernels/maxsim_kernels.h
+struct PanelProduct;   // kernels/panel_product.h
 
 struct DistanceBatch {
     const float* queries;  // [query_count, dims]
@@ -44,6 +45,7 @@ struct KernelTable {
                                  std::size_t prefetch);
     const CodeKernels* codes;
     const MaxSimKernels* maxsim;
+    void (*panel_product)(const PanelProduct& product);
 };
 
 extern const KernelTable kBaselineKernels;

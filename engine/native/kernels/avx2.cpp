@@ -7,6 +7,7 @@
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
 #include "kernels/maxsim_kernels.h"
+#include "kernels/panel_product.h"
 
 namespace nearfield {
 namespace {
@@ -86,6 +87,7 @@ const KernelTable kAvx2Kernels = {
     stream_read,
     &kAvx2CodeKernels,
     &kAvx2MaxSimKernels,
+    panel_product_avx2,
 };
 
 }  // namespace nearfield

@@ -5,6 +5,7 @@
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
 #include "kernels/maxsim_kernels.h"
+#include "kernels/panel_product.h"
 
 namespace nearfield {
 namespace {
@@ -82,6 +83,7 @@ const KernelTable kAvx512Kernels = {
     stream_read,
     &kAvx512CodeKernels,
     &kAvx512MaxSimKernels,
+    panel_product_avx512,
 };
 
 }  // namespace nearfield

@@ -6,6 +6,7 @@
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
 #include "kernels/maxsim_kernels.h"
+#include "kernels/panel_product.h"
 
 namespace nearfield {
 namespace {
@@ -100,6 +101,7 @@ const KernelTable kBaselineKernels = {
     stream_read,
     &kBaselineCodeKernels,
     &kBaselineMaxSimKernels,
+    panel_product_baseline,
 };
 
 }  // namespace nearfield

@@ -8,6 +8,7 @@
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
 #include "kernels/maxsim_kernels.h"
+#include "kernels/panel_product.h"
 
 namespace nearfield {
 namespace {
@@ -77,6 +78,7 @@ const KernelTable kNeonKernels = {
     stream_read,
     &kNeonCodeKernels,
     &kNeonMaxSimKernels,
+    panel_product_neon,
 };
 
 }  // namespace nearfield
