@@ -467,6 +467,62 @@ class Graph:
             Cancelled: `cancel` was set.
         """
 
+def drop_nodes(vectors: numpy.typing.NDArray[numpy.int8], scales: numpy.typing.NDArray[numpy.float32], neighbours: numpy.typing.NDArray[numpy.uint32], place: numpy.typing.NDArray[numpy.uint32], candidates: int, alpha: float, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.uint32]:
+    """
+    The lists of the nodes that stay when others leave a graph, linked past those that leave.
+
+    Args:
+        vectors: int8 [m, d rounded up to 64], zero-padded, C-contiguous; those that stay come first, in order.
+        scales: float32 [m], of one step of each vector.
+        neighbours: uint32 [n, degree], padded with NO_NEIGHBOUR.
+        place: uint32 [n], numbers 0, 1, ... of the nodes that stay, NO_NEIGHBOUR for those that leave.
+        candidates: nearest nodes that take part when a list is pruned again.
+        alpha: of the pruning, on squared distances, at least 1.
+        pool: whose threads share the work; the result does not depend on them.
+        cancel: polled now and then.
+
+    Returns:
+        uint32 [nodes that stay, degree], padded with NO_NEIGHBOUR; as they were where no neighbour leaves.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+        Cancelled: `cancel` was set.
+    """
+
+def add_nodes(vectors: numpy.typing.NDArray[numpy.int8], scales: numpy.typing.NDArray[numpy.float32], first: int, forward: numpy.typing.NDArray[numpy.uint32], neighbours: numpy.typing.NDArray[numpy.uint32], alpha: float, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> None:
+    """
+    Give some nodes their lists, and every node these name an edge back; prune what becomes too long.
+
+    Args:
+        vectors: int8 [n, d rounded up to 64], zero-padded, C-contiguous.
+        scales: float32 [n], of one step of each vector.
+        first: node that forward[0] belongs to.
+        forward: uint32 [m, degree], padded with NO_NEIGHBOUR.
+        neighbours: uint32 [n, degree], padded with NO_NEIGHBOUR; changed.
+        alpha: of the pruning, on squared distances, at least 1.
+        pool: whose threads share the work; the result does not depend on them.
+        cancel: polled now and then.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+        Cancelled: `cancel` was set.
+    """
+
+def raise_in_degrees(neighbours: numpy.typing.NDArray[numpy.uint32], least: int) -> int:
+    """
+    Put nodes that few lists name into the lists of their own neighbours, for a neighbour that many name.
+
+    Args:
+        neighbours: uint32 [n, degree], padded with NO_NEIGHBOUR; changed.
+        least: lists that should name every node.
+
+    Returns:
+        How many lists were changed.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    """
+
 def maxsim_search(queries: numpy.typing.NDArray[numpy.float32], query_offsets: numpy.typing.NDArray[numpy.int64], tokens: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], encoding: str, offsets: numpy.typing.NDArray[numpy.int64] | None, tokens_per_document: int, k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """
     The exact k best documents of each query by MaxSim (arXiv 2004.12832).

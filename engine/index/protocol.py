@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,5 +122,28 @@ class IndexBuilder(Protocol):
 
         Raises:
             Corrupted: the files do not belong to these rows or are damaged.
+        """
+        ...
+
+
+@runtime_checkable
+class ExtendingBuilder(Protocol):
+    """An index builder that can also make an index from one of nearly the same rows."""
+
+    def extend(
+        self,
+        previous: VectorIndex,
+        origin: NDArray[np.int64],
+        rows: Rows,
+        metric: str,
+        params: Mapping[str, Any],
+        context: BuildContext,
+    ) -> VectorIndex | None:
+        """An index over rows [n, d] of which many are in `previous`; None where a new build is better.
+
+        Args:
+            previous: this builder's, of the same metric and params; stays as it is.
+            origin: int64 [n], the row of `previous` that each row is, -1 for those it does not have; no row
+                of it comes twice. Those that do not come are left out.
         """
         ...

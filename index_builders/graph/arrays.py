@@ -23,6 +23,9 @@ class GraphArrays:
         mean: float32 [D], subtracted from rows before encoding.
         scale: by which they are then multiplied, so that the constants of codes fit half precision.
         projection: the query side of the projection; None where primary codes are of the centred rows.
+        row_side, graph_side: the projections of rows that codes and links were made with; None where they
+            are the query side. Only `extend` needs them.
+        residue: share of the rows' squared length that the projection lost when it was learned.
     """
 
     links: Links
@@ -31,6 +34,9 @@ class GraphArrays:
     mean: NDArray[np.float32]
     scale: float
     projection: SignedRows | None
+    row_side: SignedRows | None
+    graph_side: SignedRows | None
+    residue: float
 
     def resident_bytes(self) -> int:
         """Bytes of all arrays."""
@@ -41,7 +47,11 @@ class GraphArrays:
         return {
             name: None if codes is None else [codes.bits, codes.dimensions, codes.stride]
             for name, codes in (("primary", self.primary), ("secondary", self.secondary))
-        } | {"projected": self.projection is not None, "scale": self.scale}
+        } | {
+            "maps": [name for name, rows in self._maps().items() if rows is not None],
+            "scale": self.scale,
+            "residue": self.residue,
+        }
 
     def save(self, directory: Path) -> list[Path]:
         """Write one file per array; returns them."""
@@ -62,11 +72,28 @@ class GraphArrays:
 
         primary = codes("primary")
         assert primary is not None
-        projection = (
-            SignedRows(mapped("projection"), mapped("projection_scales")) if facts["projected"] else None
-        )
+
+        def side(name: str) -> SignedRows | None:
+            named = name in facts["maps"]
+            return SignedRows(mapped(name), mapped(f"{name}_scales")) if named else None
+
         links = Links(mapped("neighbours"), mapped("order"), mapped("entries"))
-        return cls(links, primary, codes("secondary"), mapped("mean"), facts["scale"], projection)
+        return cls(
+            links=links,
+            primary=primary,
+            secondary=codes("secondary"),
+            mean=mapped("mean"),
+            scale=facts["scale"],
+            projection=side("projection"),
+            row_side=side("row_side"),
+            graph_side=side("graph_side"),
+            residue=facts["residue"],
+        )
+
+    def _maps(self) -> dict[str, SignedRows | None]:
+        return {
+            "projection": self.projection, "row_side": self.row_side, "graph_side": self.graph_side
+        }  # fmt: skip
 
     def _named(self) -> dict[str, NDArray[Any]]:
         named: dict[str, NDArray[Any]] = {
@@ -78,9 +105,9 @@ class GraphArrays:
         }
         if self.secondary is not None:
             named["secondary"] = self.secondary.data
-        if self.projection is not None:
-            named["projection"] = self.projection.codes
-            named["projection_scales"] = self.projection.scales
+        for name, rows in self._maps().items():
+            if rows is not None:
+                named[name], named[f"{name}_scales"] = rows.codes, rows.scales
         return named
 
 

@@ -1,7 +1,7 @@
 """Builders of the compressed graph: `graph` with every choice open, `lvq` and `leanvec` as presets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.errors import InvalidRequest
-from nearfield.engine.index.protocol import BuildContext, Rows
+from nearfield.engine.index.protocol import BuildContext, Rows, VectorIndex
 from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows, report
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.encodings.lvq import LvqCodes
 from nearfield.index_builders.files import open_header
+from nearfield.index_builders.graph import maps
 from nearfield.index_builders.graph.arrays import GraphArrays
+from nearfield.index_builders.graph.change import Change
+from nearfield.index_builders.graph.extend import LinkExtender
 from nearfield.index_builders.graph.index import FORMAT_VERSION, POINTS_NAME, GraphIndex
 from nearfield.index_builders.graph.links import LinkBuilder
 from nearfield.index_builders.graph.signed_rows import SignedRows
@@ -89,16 +92,58 @@ class GraphBuilder:
             return GraphIndex(self.kind, base, None, None, params["ef"])
         params = {**params, "primary_bits": _primary_bits(base.dimensions, params)}
         projection = self._projection(base, source, params, context)
-        links = self._link_builder(base, source, projection, params, context).build()
+        links = LinkBuilder(
+            *self._graph_rows(base, source, projection, context),
+            params["degree"], params["alpha"], params["candidates"], context,
+        ).build()  # fmt: skip
         arrays = GraphArrays(
             links,
             *_encoded(base, source[links.order], projection, params, context),
             projection.mean,
             projection.scale,
-            _query_rows(projection),
+            *maps.stored(projection),
+            maps.measured(projection, base, source, context.seed)[0],
         )
         report(context, 1.0)
         return GraphIndex(self.kind, base, arrays, points, params["ef"])
+
+    def extend(
+        self,
+        previous: VectorIndex,
+        origin: NDArray[np.int64],
+        rows: Rows,
+        metric: str,
+        params: Mapping[str, Any],
+        context: BuildContext,
+    ) -> GraphIndex | None:
+        """See ExtendingBuilder.extend: what stays keeps its codes and links, under the maps learned once."""
+        assert isinstance(previous, GraphIndex)
+        arrays, base = previous.arrays, BaseRows.measure(rows, metric)
+        if arrays is None:
+            return None
+        points = GraphPoints.collapse(rows)
+        source = np.arange(base.count) if points is None else points.first_rows()
+        change = Change.of(arrays.links, previous.points, origin, points)
+        projection = maps.restored(arrays)
+        if not change.is_small or maps.have_drifted(projection, arrays.residue, base, source, context.seed):
+            return None
+        links = LinkExtender(
+            *self._graph_rows(base, source[change.order], projection, context),
+            change.staying, params["alpha"], params["candidates"], context,
+        ).extend(arrays.links, change.place)  # fmt: skip
+        entering = source[change.order[links.order[links.order >= change.staying]]]
+        params = {**params, "primary_bits": arrays.primary.bits}
+        primary, secondary = _encoded(base, entering, projection, params, context)
+        if arrays.secondary is not None and secondary is not None:
+            secondary = change.spliced(arrays.secondary, secondary, links.order)
+        changed = replace(
+            arrays,
+            links=replace(links, order=change.order[links.order]),
+            primary=change.spliced(arrays.primary, primary, links.order),
+            secondary=secondary,
+        )
+        report(context, 1.0)
+        return GraphIndex(self.kind, base, changed, points, params["ef"])
 
     def open(self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any]) -> GraphIndex:
         """See IndexBuilder.open."""
@@ -140,15 +185,10 @@ class GraphBuilder:
                 return reduced
         return dimensions
 
-    def _link_builder(
-        self,
-        base: BaseRows,
-        source: NDArray[np.int64],
-        projection: Projection,
-        params: Mapping[str, Any],
-        context: BuildContext,
-    ) -> LinkBuilder:
-        """The rows the graph is built on: projected, and for inner products lifted.
+    def _graph_rows(
+        self, base: BaseRows, source: NDArray[np.int64], projection: Projection, context: BuildContext
+    ) -> tuple[SignedRows, int]:
+        """The rows the graph is built on, and their dimensions: projected, and for inner products lifted.
 
         One more coordinate, sqrt(longest^2 - |x|^2), makes the Euclidean order around a query that of the
         inner product (arXiv 1410.5518, section 3): without it long rows, the answers of many queries, are
@@ -164,7 +204,7 @@ class GraphBuilder:
         for start, block in base.blocks(context, 0.0, 0.0, source):
             projected = projection.centred(block) @ graph_side.T
             rows.encode(start, projected if lift is None else lift.apply(projected, block))
-        return LinkBuilder(rows, dimensions, params["degree"], params["alpha"], params["candidates"], context)
+        return rows, dimensions
 
 
 @dataclass(frozen=True)
@@ -239,12 +279,6 @@ def _without_mean(
         return queries - mean
     square = float(mean @ mean)
     return queries - np.outer(queries @ mean / np.float32(square), mean) if square > 0 else queries
-
-
-def _query_rows(projection: Projection) -> SignedRows:
-    rows = SignedRows.empty(*projection.query_side.shape)
-    rows.encode(0, projection.query_side)
-    return rows
 
 
 def graph_builder() -> GraphBuilder:

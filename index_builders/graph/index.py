@@ -17,7 +17,7 @@ from nearfield.index_builders.files import save_header
 from nearfield.index_builders.graph.arrays import GraphArrays
 from nearfield.index_builders.params import knob
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 POINTS_NAME: Final = "points.npy"
 
 _IN_FLIGHT: Final = 4
@@ -92,6 +92,11 @@ class GraphIndex:
         if allowed < self.count:
             rows = min(rows, self._code_scan_rows(allowed))
         return rows
+
+    @property
+    def points(self) -> GraphPoints | None:
+        """See the class."""
+        return self._points
 
     def resident_bytes(self) -> int:
         """Graph, codes and tables; the full rows belong to the caller."""

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/dispatch.h"
-#include "graph/graph_view.h"
+#include "graph/pruning.h"
 #include "kernels/code_kernels.h"
 
 namespace nearfield::graph {
@@ -16,37 +16,6 @@ namespace {
 
 constexpr std::size_t kQueryTile = 64;
 constexpr std::size_t kRowTile = 256;
-constexpr std::size_t kRowsPerTask = 512;
-
-using Candidate = std::pair<float, std::uint32_t>;
-
-// The rows with what their distances need; distances are squared Euclidean between the int8 vectors' values.
-class Vectors {
-public:
-    explicit Vectors(const BuildRows& rows) : rows_(rows), sums_(rows.count), norms_(rows.count) {
-        for (std::size_t r = 0; r < rows.count; ++r) {
-            const std::int8_t* vector = at(r);
-            std::int32_t sum = 0, square = 0;
-            for (std::size_t i = 0; i < rows.stride; ++i) {
-                sum += vector[i];
-                square += vector[i] * vector[i];
-            }
-            sums_[r] = sum;
-            norms_[r] = rows.scales[r] * rows.scales[r] * static_cast<float>(square);
-        }
-    }
-
-    const std::int8_t* at(std::size_t row) const { return rows_.vectors + row * rows_.stride; }
-    const std::int32_t* sums() const { return sums_.data(); }
-    float distance(std::size_t a, std::size_t b, std::int32_t dot) const {
-        return norms_[a] + norms_[b] - 2.0f * rows_.scales[a] * rows_.scales[b] * static_cast<float>(dot);
-    }
-
-private:
-    const BuildRows& rows_;
-    std::vector<std::int32_t> sums_;
-    std::vector<float> norms_;
-};
 
 // The nearest `capacity` of all that is offered, ties by row: a buffer of twice the size, cut back when full.
 class NearestList {
@@ -80,81 +49,6 @@ private:
     std::size_t capacity_ = 0;
     float threshold_ = 0.0f;
     std::vector<Candidate> items_;
-};
-
-// Robust pruning (DiskANN): a candidate goes when one already chosen is alpha times nearer to it than the row
-// is. The first round uses alpha 1; the second fills the list with what alpha lets through.
-class Pruner {
-public:
-    Pruner(const Vectors& vectors, std::size_t stride, const BuildParams& params)
-        : vectors_(vectors), stride_(stride), params_(params), codes_(*kernels().codes) {}
-
-    // `candidates` ascending by distance to the row; `out` [degree].
-    void prune(const std::vector<Candidate>& candidates, std::uint32_t* out) {
-        load(candidates);
-        ratio_.assign(candidates.size(), 0.0f);
-        chosen_.assign(candidates.size(), false);
-        std::size_t size = 0;
-        for (const float alpha : {1.0f, params_.alpha}) {
-            for (std::size_t i = 0; i < candidates.size() && size < params_.degree; ++i) {
-                if (chosen_[i] || ratio_[i] > alpha) continue;
-                chosen_[i] = true;
-                out[size++] = candidates[i].second;
-                if (size < params_.degree) occlude(candidates, i);
-            }
-        }
-        std::fill(out + size, out + params_.degree, kNoNeighbour);
-    }
-
-private:
-    void load(const std::vector<Candidate>& candidates) {
-        local_.resize(candidates.size() * stride_);
-        local_sums_.resize(candidates.size());
-        dots_.resize(candidates.size());
-        for (std::size_t i = 0; i < candidates.size(); ++i) {
-            std::copy_n(vectors_.at(candidates[i].second), stride_, local_.data() + i * stride_);
-            local_sums_[i] = vectors_.sums()[candidates[i].second];
-        }
-    }
-
-    void occlude(const std::vector<Candidate>& candidates, std::size_t by) {
-        const std::size_t first = by + 1;
-        codes_.dot_rows(local_.data() + by * stride_, local_.data() + first * stride_,
-                        local_sums_.data() + first, stride_, candidates.size() - first, dots_.data());
-        for (std::size_t i = first; i < candidates.size(); ++i) {
-            const float between =
-                vectors_.distance(candidates[by].second, candidates[i].second, dots_[i - first]);
-            const float ratio =
-                between > 0.0f ? candidates[i].first / between : std::numeric_limits<float>::infinity();
-            ratio_[i] = std::max(ratio_[i], ratio);
-        }
-    }
-
-    const Vectors& vectors_;
-    std::size_t stride_;
-    const BuildParams& params_;
-    const CodeKernels& codes_;
-    std::vector<std::int8_t> local_;
-    std::vector<std::int32_t> local_sums_;
-    std::vector<std::int32_t> dots_;
-    std::vector<float> ratio_;
-    std::vector<bool> chosen_;
-};
-
-// Counts finished rows, reports progress, and stops the work when cancelled.
-class Meter {
-public:
-    Meter(const BuildControl& control, std::size_t total) : control_(control), total_(total) {}
-    void add(std::size_t rows) {
-        if (control_.cancel != nullptr && control_.cancel->is_set()) throw Cancelled();
-        const std::size_t done = done_.fetch_add(rows) + rows;
-        if (control_.progress) control_.progress(static_cast<double>(done) / static_cast<double>(total_));
-    }
-
-private:
-    const BuildControl& control_;
-    std::size_t total_;
-    std::atomic<std::size_t> done_{0};
 };
 
 // Nearest neighbours of the rows [first, last) of one cluster among the clusters it probes, and their
@@ -228,33 +122,6 @@ std::vector<Tile> tiles(const Clusters& clusters) {
     return all;
 }
 
-// For every row the rows that point to it, as one array with starts.
-struct ReverseEdges {
-    std::vector<std::uint32_t> starts;
-    std::vector<std::uint32_t> sources;
-};
-
-ReverseEdges reverse(const std::uint32_t* neighbours, std::size_t count, std::size_t degree) {
-    ReverseEdges edges{std::vector<std::uint32_t>(count + 1, 0), {}};
-    for (std::size_t i = 0; i < count * degree; ++i) {
-        if (neighbours[i] != kNoNeighbour) ++edges.starts[neighbours[i] + 1];
-    }
-    for (std::size_t i = 0; i < count; ++i) edges.starts[i + 1] += edges.starts[i];
-    edges.sources.resize(edges.starts[count]);
-    std::vector<std::uint32_t> next(edges.starts.begin(), edges.starts.end() - 1);
-    for (std::size_t i = 0; i < count; ++i) {
-        for (std::size_t j = 0; j < degree && neighbours[i * degree + j] != kNoNeighbour; ++j) {
-            edges.sources[next[neighbours[i * degree + j]]++] = static_cast<std::uint32_t>(i);
-        }
-    }
-    return edges;
-}
-
-void for_each_task(ThreadPool* pool, std::size_t count, const std::function<void(std::size_t)>& task) {
-    if (pool != nullptr) return pool->parallel_for(count, task);
-    for (std::size_t i = 0; i < count; ++i) task(i);
-}
-
 // Walks the graph breadth first, and links what the walk does not reach. Edges by which a node was first
 // reached are never given up, so a repair cannot cut off another node.
 class Connector {
@@ -311,34 +178,6 @@ private:
     std::size_t done_ = 0;
 };
 
-// Candidates of one row from their ids: sorted, single, with their distances.
-class CandidateList {
-public:
-    CandidateList(const Vectors& vectors, std::size_t stride) : vectors_(vectors), stride_(stride) {}
-
-    std::vector<std::uint32_t>& ids() { return ids_; }
-    const std::vector<Candidate>& measured(std::size_t row) {
-        std::sort(ids_.begin(), ids_.end());
-        ids_.erase(std::unique(ids_.begin(), ids_.end()), ids_.end());
-        candidates_.clear();
-        for (const std::uint32_t id : ids_) {
-            if (id == row) continue;
-            std::int32_t dot;
-            kernels().codes->dot_rows(vectors_.at(row), vectors_.at(id), vectors_.sums() + id, stride_, 1,
-                                      &dot);
-            candidates_.emplace_back(vectors_.distance(row, id, dot), id);
-        }
-        std::sort(candidates_.begin(), candidates_.end());
-        return candidates_;
-    }
-
-private:
-    const Vectors& vectors_;
-    std::size_t stride_;
-    std::vector<std::uint32_t> ids_;
-    std::vector<Candidate> candidates_;
-};
-
 }  // namespace
 
 void link_clusters(const BuildRows& rows, const Clusters& clusters, std::size_t candidates,
@@ -378,7 +217,7 @@ void add_reverse(const BuildRows& rows, const std::uint32_t* forward, const Buil
                  const BuildControl& control, std::uint32_t* neighbours) {
     const Vectors vectors(rows);
     Meter meter(control, rows.count);
-    const ReverseEdges edges = reverse(forward, rows.count, params.degree);
+    const ReverseEdges edges = reverse(forward, rows.count, params.degree, rows.count);
     for_each_task(control.pool, (rows.count + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
         Pruner pruner(vectors, rows.stride, params);
         CandidateList list(vectors, rows.stride);
@@ -388,14 +227,7 @@ void add_reverse(const BuildRows& rows, const std::uint32_t* forward, const Buil
             list.ids().assign(own, std::find(own, own + params.degree, kNoNeighbour));
             list.ids().insert(list.ids().end(), edges.sources.begin() + edges.starts[q],
                               edges.sources.begin() + edges.starts[q + 1]);
-            const std::vector<Candidate>& candidates = list.measured(q);
-            std::uint32_t* out = neighbours + q * params.degree;
-            if (candidates.size() > params.degree) {
-                pruner.prune(candidates, out);
-                continue;
-            }
-            std::fill(out, out + params.degree, kNoNeighbour);
-            for (std::size_t i = 0; i < candidates.size(); ++i) out[i] = candidates[i].second;
+            pruner.prune_if_long(list.measured(q), neighbours + q * params.degree);
         }
         meter.add(end - task * kRowsPerTask);
     });

@@ -1,0 +1,117 @@
+"""What building and extending a graph share: its rows, and the search for the neighbours of each."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine import _native
+from nearfield.engine.index.protocol import BuildContext
+from nearfield.index_builders.base_rows import report
+from nearfield.index_builders.encodings.lvq import LvqCodes
+from nearfield.index_builders.graph.signed_rows import SignedRows
+
+SLICE_ROWS: Final = 8_192
+_FAR_CANDIDATES: Final = 8
+
+
+class Linking:
+    """Rows as int8 codes of their projection, and the resources of one build.
+
+    Args:
+        rows: one per node.
+        dimensions: of the projection.
+        alpha: of the pruning, on squared distances.
+    """
+
+    def __init__(self, rows: SignedRows, dimensions: int, alpha: float, context: BuildContext) -> None:
+        self.rows = rows
+        self.dimensions = dimensions
+        self.alpha = alpha
+        self.context = context
+        self.pool = _native.ThreadPool(context.threads)
+        self.count = len(rows.codes)
+        self._telling = Lock()
+        self._told = 0.0
+
+    def codes(self) -> LvqCodes:
+        """4-bit codes of the rows whose norms make the distances of the search squared Euclidean."""
+        codes = LvqCodes.empty(self.count, self.dimensions, 4, 64)
+        for start in range(0, self.count, SLICE_ROWS):
+            rows = self.rows.decode(slice(start, start + SLICE_ROWS), self.dimensions)
+            codes.encode(start, rows, np.einsum("ij,ij->i", rows, rows), self.pool)
+        return codes
+
+    def searched(
+        self,
+        neighbours: NDArray[np.uint32],
+        entries: NDArray[np.uint32],
+        codes: LvqCodes,
+        first: int,
+        degree: int,
+        candidates: int,
+        progress: Callable[[float], Any],
+        more: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.uint32]:
+        """Pruned lists of the rows from `first` on, from the nearest that a search of a graph finds for each.
+
+        Args:
+            neighbours: uint32 [m, any degree], the graph of the first m <= n rows.
+            degree: most links of a list.
+            candidates: nearest rows found for each.
+            more: int64 [n - first, c], further candidates; -1 pads.
+
+        Returns:
+            uint32 [n - first, degree].
+
+        Raises:
+            Cancelled: the context was cancelled.
+        """
+        graph = _native.Graph(
+            neighbours, entries, np.arange(len(neighbours), dtype=np.uint32),
+            codes.data, codes.bits, codes.dimensions, codes.stride, None, 8, 0, None, None,
+            "l2", np.zeros(self.dimensions, dtype=np.float32), 1.0, None, None, None,
+        )  # fmt: skip
+        lists = np.empty((self.count - first, degree), dtype=np.uint32)
+        for start in range(first, self.count, SLICE_ROWS):
+            progress((start - first) / len(lists))
+            queries = self.rows.decode(slice(start, start + SLICE_ROWS), self.dimensions)
+            at = slice(start - first, start - first + len(queries))
+            found, _, _ = graph.search(
+                queries, candidates, candidates, 0, 0, pool=self.pool, cancel=self.cancel
+            )
+            near = [found] if more is None else [found, more[at]]
+            lists[at] = _native.link_candidates(
+                self.rows.codes,
+                self.rows.scales,
+                start,
+                np.concatenate([*near, self._far(start, len(queries))], axis=1),
+                degree,
+                self.alpha,
+                self.pool,
+                self.cancel,
+            )
+        return lists
+
+    @property
+    def cancel(self) -> _native.CancelFlag | None:
+        """What native loops poll; other kinds of cancellation are seen when progress is told."""
+        return self.context.cancel if isinstance(self.context.cancel, _native.CancelFlag) else None
+
+    def progress(self, done: float, share: float) -> Callable[[float], Any]:
+        """Reports a part of the build; worker threads may call it, late ones are passed over."""
+
+        def tell(part: float) -> None:
+            with self._telling:
+                if done + share * part >= self._told:
+                    self._told = done + share * part
+                    report(self.context, self._told)
+
+        return tell
+
+    def _far(self, first: int, count: int) -> NDArray[np.int64]:
+        """Rows from all over the data, int64 [count, f]; pruning keeps those that lead to other parts."""
+        rng = np.random.default_rng((self.context.seed, first))
+        return rng.integers(self.count, size=(count, _FAR_CANDIDATES))
