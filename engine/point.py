@@ -71,6 +71,15 @@ class VectorColumn:
     offsets: NDArray[np.int64] | None = None
 
     @classmethod
+    def of_points(
+        cls, vectors: Sequence[NDArray[np.float32]], points: NDArray[np.int64] | None = None
+    ) -> "VectorColumn":
+        """The column of at least one point's vectors, each [d], or each [t_i, d] of a multi-vector."""
+        if vectors[0].ndim == 2:
+            return cls.of_documents(vectors, points)
+        return cls(np.stack(vectors), points)
+
+    @classmethod
     def of_documents(
         cls, documents: Sequence[NDArray[np.float32]], points: NDArray[np.int64] | None = None
     ) -> "VectorColumn":

@@ -11,7 +11,10 @@ The header is `{"points": n, "sections": [{"kind": ..., "name": ..., "offset": .
 offsets counted from the start of the body. Kinds of sections:
 
     ids        one: a .npy file, uint64 [n], or uint8 [n, 16] for UUIDs (big-endian bytes)
-    vector     one per vector name ("" is the unnamed one): a .npy file, float32, float16 or uint8 [m, d]
+    vector     one per vector name ("" is the unnamed one): a .npy file, float32, float16 or uint8 [m, d];
+               of a multi-vector [t, d], the vectors of all points, back to back
+    offsets    for a multi-vector: a .npy file, int64 [m + 1], from 0 to t: the i-th point that has one has
+               the vectors offsets[i] to offsets[i + 1] - 1, at least one
     positions  for a vector that not all points have: a .npy file, int64 [m], ascending positions of those
                that do
     payloads   at most one: n lines, each a JSON object or nothing; every line ends with a newline
@@ -20,6 +23,7 @@ offsets counted from the start of the body. Kinds of sections:
 import io
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, cast
 from uuid import UUID
 
@@ -48,7 +52,7 @@ _Size = Annotated[int, Meta(ge=0)]
 class Section(Struct, forbid_unknown_fields=True):
     """Where one part of the body lies."""
 
-    kind: Literal["ids", "vector", "positions", "payloads"]
+    kind: Literal["ids", "vector", "offsets", "positions", "payloads"]
     offset: _Size
     bytes: _Size
     name: str = UNNAMED
@@ -74,7 +78,7 @@ def encode(
     Args:
         ids: n unsigned integers, or n UUIDs.
         vectors: float32, float16 or uint8 [n, d], alone (the unnamed vector) or by name; a VectorColumn
-            where not all points have one.
+            where not all points have one, and for multi-vectors.
         payloads: n JSON objects, already encoded or not; None for an empty one.
 
     Raises:
@@ -83,12 +87,14 @@ def encode(
     named = vectors if isinstance(vectors, Mapping) else {UNNAMED: vectors}
     parts: list[tuple[Section, Sequence[Any]]] = [(Section("ids", 0, 0), _npy(_ids_array(ids)))]
     for name, column in named.items():
-        values, points = (
-            (column.values, column.points) if isinstance(column, VectorColumn) else (column, None)
-        )
-        parts.append((Section("vector", 0, 0, name), _npy(values)))
-        if points is not None:
-            parts.append((Section("positions", 0, 0, name), _npy(points)))
+        if not isinstance(column, VectorColumn):
+            parts.append((Section("vector", 0, 0, name), _npy(column)))
+            continue
+        parts.append((Section("vector", 0, 0, name), _npy(column.values)))
+        if column.offsets is not None:
+            parts.append((Section("offsets", 0, 0, name), _npy(column.offsets)))
+        if column.points is not None:
+            parts.append((Section("positions", 0, 0, name), _npy(column.points)))
     if payloads is not None:
         lines = [p if isinstance(p, bytes) else orjson.dumps(p) if p else b"" for p in payloads]
         parts.append((Section("payloads", 0, 0), [b"".join(line + b"\n" for line in lines)]))
@@ -164,11 +170,7 @@ def decode_bulk(body: RequestBody, schema: CollectionSchema) -> PointBatch:
     if ("ids", UNNAMED) not in by_kind:
         raise InvalidRequest("expected a section `ids`, got none")
     ids = _read_ids(by_kind["ids", UNNAMED], count)
-    vectors = {
-        name: _read_column(content, by_kind.get(("positions", name)), count, schema, name)
-        for (kind, name), content in by_kind.items()
-        if kind == "vector"
-    }
+    vectors = {name: _read_column(by_kind, count, schema, name) for kind, name in by_kind if kind == "vector"}
     lines = by_kind.get(("payloads", UNNAMED))
     return PointBatch(ids, vectors, None if lines is None else read_payloads(bytes(lines), count))
 
@@ -215,10 +217,11 @@ def _read_ids(content: memoryview, count: int) -> list[PointId]:
 
 
 def _read_column(
-    content: memoryview, positions: memoryview | None, count: int, schema: CollectionSchema, name: str
+    by_kind: Mapping[tuple[str, str], memoryview], count: int, schema: CollectionSchema, name: str
 ) -> VectorColumn:
     where = f"vector.{name}" if name else "vector"
-    array = _read_npy(content, where)
+    array = _read_npy(by_kind["vector", name], where)
+    positions, bounds = by_kind.get(("positions", name)), by_kind.get(("offsets", name))
     points = None if positions is None else _read_npy(positions, f"positions.{name}")
     if points is not None and (points.dtype != np.int64 or points.ndim != 1):
         raise InvalidRequest(
@@ -231,7 +234,14 @@ def _read_column(
     ):
         raise InvalidRequest(f"expected ascending positions within 0..{count - 1}", f"positions.{name}")
     rows = count if points is None else len(points)
-    return checked_column(array, rows, schema, name, where, points)
+    if bounds is None:
+        return checked_column(array, rows, schema, name, where, points)
+    offsets = _read_npy(bounds, f"offsets.{name}")
+    if offsets.dtype != np.int64 or offsets.shape != (rows + 1,):
+        raise InvalidRequest(
+            f"expected int64 [{rows + 1}], got {offsets.dtype} {list(offsets.shape)}", f"offsets.{name}"
+        )
+    return replace(checked_column(array, len(array), schema, name, where, points), offsets=offsets)
 
 
 def checked_column(

@@ -3,13 +3,14 @@
 Columns are told apart by name and type:
 
     id             uint64 or int64, fixed-size binary(16) or text (UUIDs)
-    vector         the unnamed vector: a fixed-size list, or a list, of float32, float16 or uint8; null where
-                   a point has none
+    vector         the unnamed vector: a fixed-size list, or a list, of float32, float16 or uint8; of a
+                   multi-vector a list of those; null where a point has none
     vector.<name>  the vector of that name; so is a column called like a vector of the collection
     payload        text or binary: JSON objects
     anything else  one payload key each, beside those in `payload`; null leaves the key out
 """
 
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -79,8 +80,24 @@ def _vector_column(column: Any, schema: CollectionSchema, name: str, where: str)
     if column.null_count:
         points = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
         column = column.drop_null()
-    if not hasattr(column, "flatten") or not hasattr(column.type, "value_type"):
-        raise InvalidRequest(f"expected a list of numbers, got {column.type}", where)
+    _require_list(column, where)
+    offsets: NDArray[np.int64] | None = None
+    if hasattr(column.type.value_type, "value_type"):
+        lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), lengths]).cumsum(dtype=np.int64)
+        column = column.flatten()
+        _require_list(column, where)
+    values = _numbers(column, where)
+    return replace(checked_column(values, len(values), schema, name, where, points), offsets=offsets)
+
+
+def _require_list(column: Any, where: str) -> None:
+    if column.null_count or not hasattr(column, "flatten") or not hasattr(column.type, "value_type"):
+        raise InvalidRequest(f"expected a list of numbers without nulls, got {column.type}", where)
+
+
+def _numbers(column: Any, where: str) -> NDArray[Any]:
+    """[m, d] of lists of numbers of one length."""
     flat = column.flatten()
     if flat.null_count or str(flat.type) not in ("float", "halffloat", "uint8"):
         raise InvalidRequest(
@@ -96,8 +113,8 @@ def _vector_column(column: Any, schema: CollectionSchema, name: str, where: str)
         and len(set(np.unique(column.value_lengths().to_numpy()))) > 1
     ):
         raise InvalidRequest("expected vectors of one length", where)
-    width = len(values) // rows if rows else 0
-    return checked_column(values.reshape(rows, width), rows, schema, name, where, points)
+    shaped: NDArray[Any] = values.reshape(rows, len(values) // rows if rows else 0)
+    return shaped
 
 
 def _payloads(columns: dict[str, Any], count: int) -> list[bytes | None] | None:

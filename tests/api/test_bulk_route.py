@@ -78,6 +78,52 @@ def test_everything_the_encoder_writes_is_read_back() -> None:
     ]
 
 
+MANY = {"vectors": {"size": 3, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}}
+
+
+def _ragged(tokens: int = 4, offsets: Any = (0, 1, 4), points: Any = None) -> VectorColumn:
+    values = np.arange(3 * tokens, dtype=np.float32).reshape(tokens, 3)
+    return VectorColumn(values, points, np.array(offsets, np.int64))
+
+
+def test_ragged_arrays(api: httpx.Client, make: Make) -> None:
+    name = make(MANY)
+    assert _post(api, name, bulk.encode([1, 2], {"": _ragged()})).status_code == 200
+    some = _ragged(points=np.array([0, 2]))
+    assert _post(api, name, bulk.encode([3, 4, 5], {"": some})).status_code == 200
+    found = {point: vector for point, (vector, _) in _all(api, name).items()}
+    rest = [[3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    assert found == {1: [[0, 1, 2]], 2: rest, 3: [[0, 1, 2]], 4: {}, 5: rest}
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (_ragged(offsets=(0, 4)), "expected int64 [3]"),
+        (_ragged(offsets=(0, 4, 4)), "at least one vector"),
+        (_ragged(offsets=(0, 1, 3)), "from 0 to 4"),
+        (_ragged(offsets=(0, 5, 4)), "ascend"),
+        (VectorColumn(V3[:2]), "expected a matrix"),
+    ],
+)
+def test_bad_ragged_arrays(api: httpx.Client, make: Make, column: VectorColumn, message: str) -> None:
+    name = make(MANY)
+    answer = _post(api, name, bulk.encode([1, 2], {"": column}))
+    assert answer.status_code == 400 and message in answer.json()["status"]["error"], answer.text
+    assert _all(api, name) == {}
+
+
+def test_ragged_arrow_columns(api: httpx.Client, make: Make) -> None:
+    rows = [[[1, 2, 3], [4, 5, 6]], None, [[7, 8, 9]]]
+    for kind in (pa.list_(pa.list_(pa.float32(), 3)), pa.list_(pa.list_(pa.float16()))):
+        name = make(MANY)
+        values = [None if row is None else [[np.float16(v) for v in token] for token in row] for row in rows]
+        table = pa.table({"id": pa.array([1, 2, 3], pa.uint64()), "vector": pa.array(values, kind)})
+        answer = _post(api, name, _stream(table), bulk_arrow.CONTENT_TYPE)
+        assert answer.status_code == 200, answer.text
+        assert [vector for vector, _ in _all(api, name).values()] == [rows[0], {}, rows[2]]
+
+
 def test_mixed_ids_cannot_be_encoded() -> None:
     with pytest.raises(InvalidRequest, match="one kind"):
         bulk.encode([1, uuid4()], V3[:2])

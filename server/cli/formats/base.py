@@ -19,6 +19,10 @@ class FileError(NearfieldError):
         super().__init__(f"{path}: {message}")
 
 
+TYPICAL_TOKENS = 128
+"""Vectors of a document, for guessing how many points make a batch."""
+
+
 @dataclass(frozen=True)
 class VectorShape:
     """One named vector as a file holds it.
@@ -27,11 +31,18 @@ class VectorShape:
         size: dimensions.
         datatype: coordinate type that keeps the file's values.
         distance: how vectors compare, where the file says so.
+        multivector: whether a point has a matrix, that is a list of vectors.
     """
 
     size: int
     datatype: Datatype = Datatype.FLOAT32
     distance: Distance | None = None
+    multivector: bool = False
+
+    @property
+    def point_bytes(self) -> int:
+        """Bytes of a point's vector as float32; those of a multi-vector for a typical document."""
+        return 4 * self.size * (TYPICAL_TOKENS if self.multivector else 1)
 
 
 @dataclass(frozen=True)

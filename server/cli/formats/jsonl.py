@@ -1,4 +1,7 @@
-"""JSON lines, one point each: `{"id": ..., "vector": [...] or {"name": [...]}, "payload": {...}}`."""
+"""JSON lines, one point each: `{"id": ..., "vector": [...] or {"name": [...]}, "payload": {...}}`.
+
+A multi-vector's matrix is a list of lists.
+"""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -32,7 +35,7 @@ class JsonlSource:
         self._id_key = options.id_column or "id"
         self._vector_key = options.vector_column or "vector"
         self.count = count_lines(path)
-        self.vectors: Mapping[str, VectorShape] = {}
+        shapes: dict[str, VectorShape] = {}
         with path.open("rb") as stream:
             first = [self._parse(line, row) for row, line in enumerate(islice(stream, LINES_LOOKED_AT))]
         if not first:
@@ -40,13 +43,12 @@ class JsonlSource:
         self._has_ids = self._id_key in first[0]
         if options.id_column and not self._has_ids:
             raise FileError(path, f"line 1: no key {options.id_column!r} for the id")
-        sizes: dict[str, int] = {}
         for row, item in enumerate(first):
             for name, values in self._vectors(item, row).items():
-                sizes.setdefault(name, len(values))
-        if not sizes:
+                shapes.setdefault(name, _shape(values))
+        if not shapes:
             raise FileError(path, f"the first {len(first):,} lines have no {self._vector_key!r}")
-        self.vectors = {name: VectorShape(size) for name, size in sizes.items()}
+        self.vectors: Mapping[str, VectorShape] = shapes
 
     def batches(self, start: int, size: int) -> Iterator[PointBatch]:
         """See Source."""
@@ -58,7 +60,7 @@ class JsonlSource:
                 row += len(items)
 
     def _batch(self, items: list[dict[str, Any]], row: int) -> PointBatch:
-        gathered: dict[str, tuple[list[int], list[list[float]]]] = {}
+        gathered: dict[str, tuple[list[int], list[list[Any]]]] = {}
         for i, item in enumerate(items):
             for name, values in self._vectors(item, row + i).items():
                 points, rows = gathered.setdefault(name, ([], []))
@@ -67,13 +69,24 @@ class JsonlSource:
         columns = {}
         for name, (points, rows) in gathered.items():
             positions = None if len(points) == len(items) else np.array(points, np.int64)
-            columns[name] = VectorColumn(self._array(name, points, rows, row), positions)
+            shape = self.vectors.get(name) or _shape(rows[0])
+            if not shape.multivector:
+                columns[name] = VectorColumn(self._array(name, shape, points, rows, row), positions)
+                continue
+            documents = [
+                self._array(name, shape, [point] * len(tokens), tokens, row)
+                for point, tokens in zip(points, rows, strict=True)
+            ]
+            columns[name] = VectorColumn.of_documents(documents, positions)
         ids = [self._id(item, row + i) for i, item in enumerate(items)]
         return PointBatch(ids, columns, [self._payload(item, row + i) for i, item in enumerate(items)])
 
-    def _array(self, name: str, points: list[int], rows: list[list[float]], first: int) -> Any:
-        size = self.vectors[name].size if name in self.vectors else len(rows[0])
+    def _array(self, name: str, shape: VectorShape, points: list[int], rows: list[Any], first: int) -> Any:
+        size = shape.size
         for point, values in zip(points, rows, strict=True):
+            if not isinstance(values, list):
+                found = f"vector {name!r} is not a list of lists of numbers, as those before"
+                raise FileError(self._path, f"line {first + point + 1}: {found}")
             if len(values) != size:
                 where = f"line {first + point + 1}"
                 found = f"vector {name!r} has {len(values)} dimensions"
@@ -96,7 +109,7 @@ class JsonlSource:
             raise FileError(self._path, f"line {row + 1}: expected a JSON object, found {line[:40]!r}")
         return item
 
-    def _vectors(self, item: dict[str, Any], row: int) -> dict[str, list[float]]:
+    def _vectors(self, item: dict[str, Any], row: int) -> dict[str, list[Any]]:
         found = item.get(self._vector_key)
         named = found if isinstance(found, dict) else {} if found is None else {UNNAMED: found}
         for name, values in named.items():
@@ -143,11 +156,18 @@ class JsonlSink:
         self._file.abandon()
 
 
+def _shape(values: list[Any]) -> VectorShape:
+    """The shape of a vector that is a list with something in it."""
+    matrix = isinstance(values[0], list)
+    return VectorShape(len(values[0]) if matrix else len(values), multivector=matrix)
+
+
 def _lines(batch: PointBatch) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = [{"id": id_to_json(point_id), "vector": {}} for point_id in batch.ids]
     for name, column in batch.vectors.items():
         points = range(len(batch)) if column.points is None else column.points
-        for point, values in zip(points, column.values, strict=True):
+        for at, point in enumerate(points):
+            values = column.document(at)
             if name == UNNAMED:
                 lines[point]["vector"] = values
             else:

@@ -1,7 +1,8 @@
 """Parquet: one row per point.
 
-Columns: `id`, `vector` or `vector.<name>` (lists of numbers), and `payload` (JSON text). Any other column
-becomes a payload key of its name. `export` notes each vector's datatype and distance in the file's metadata.
+Columns: `id`, `vector` or `vector.<name>` (lists of numbers; of a multi-vector lists of those), and `payload`
+(JSON text). Any other column becomes a payload key of its name. `export` notes each vector's datatype and distance
+in the file's metadata.
 """
 
 from collections.abc import Iterator, Mapping
@@ -65,18 +66,21 @@ class ParquetSource:
         shapes = {}
         for name, column in self._vector_columns.items():
             kind = self._file.schema_arrow.field(column).type
+            multivector = hasattr(kind, "value_type") and hasattr(kind.value_type, "value_type")
+            kind = kind.value_type if multivector else kind
             fixed = self._arrow.types.is_fixed_size_list(kind)
-            size = kind.list_size if fixed else self._first_length(column)
+            size = kind.list_size if fixed else self._first_length(column, multivector)
             note = notes.get(name, {})
             distance = Distance(note["distance"]) if "distance" in note else None
-            shapes[name] = VectorShape(size, Datatype(note.get("datatype", "float32")), distance)
+            datatype = Datatype(note.get("datatype", "float32"))
+            shapes[name] = VectorShape(size, datatype, distance, multivector)
         return shapes
 
-    def _first_length(self, column: str) -> int:
+    def _first_length(self, column: str, multivector: bool) -> int:
         for batch in self._file.iter_batches(1024, columns=[column]):
             for item in batch.column(0):
-                if item.is_valid:
-                    return len(item)
+                if item.is_valid and (not multivector or len(item)):
+                    return len(item[0]) if multivector else len(item)
         raise FileError(self._path, f"column {column!r} holds no vector at all")
 
     def batches(self, start: int, size: int) -> Iterator[PointBatch]:
@@ -117,15 +121,22 @@ class ParquetSource:
         if column.null_count:
             points = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
             column = column.drop_null()
+        owners = np.arange(len(column), dtype=np.int64) if points is None else points
+        offsets = None
+        if self.vectors[name].multivector:
+            lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+            offsets = np.concatenate([np.zeros(1, np.int64), lengths]).cumsum(dtype=np.int64)
+            owners = np.repeat(owners, lengths)
+            column = column.flatten()
         if not self._arrow.types.is_fixed_size_list(column.type):
             lengths = np.diff(column.offsets.to_numpy())
             wrong = np.flatnonzero(lengths != size)
             if len(wrong):
-                row = first + int(wrong[0] if points is None else points[wrong[0]])
+                row = first + int(owners[wrong[0]])
                 found = f"vector {name!r} has {int(lengths[wrong[0]])} dimensions"
                 raise FileError(self._path, f"row {row:,}: {found} instead of {size}")
         values: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-        return VectorColumn(np.ascontiguousarray(values.reshape(len(column), size)), points)
+        return VectorColumn(np.ascontiguousarray(values.reshape(len(column), size)), points, offsets)
 
     def _payloads(self, batch: Any, first: int) -> list[bytes | None] | None:
         taken = {*self._vector_columns.values(), self._id_column, "payload"}
@@ -157,7 +168,9 @@ class ParquetSink:
         fields = [arrow.field("id", arrow.string(), nullable=False)]
         for name, shape in vectors.items():
             values = arrow.from_numpy_dtype(shape.datatype.dtype)
-            fields.append(arrow.field(_column_name(name), arrow.list_(values, shape.size)))
+            vector = arrow.list_(values, shape.size)
+            kind = arrow.list_(vector) if shape.multivector else vector
+            fields.append(arrow.field(_column_name(name), kind))
         fields.append(arrow.field("payload", arrow.string()))
         notes = {
             name: {"datatype": shape.datatype} | ({"distance": shape.distance} if shape.distance else {})
@@ -177,7 +190,23 @@ class ParquetSink:
         table = arrow.Table.from_arrays(columns, schema=self._schema)
         self._writer.write_table(table, row_group_size=len(batch))
 
+    def _documents(self, column: VectorColumn | None, count: int, shape: VectorShape) -> Any:
+        """A list of vectors for each point; null where a point has none."""
+        lengths = np.zeros(count, np.int32)
+        tokens = np.zeros((0, shape.size), shape.datatype.dtype)
+        if column is not None and column.offsets is not None:
+            lengths[slice(None) if column.points is None else column.points] = np.diff(column.offsets)
+            tokens = column.values.astype(shape.datatype.dtype)
+        vectors = self._arrow.FixedSizeListArray.from_arrays(
+            self._arrow.array(tokens.reshape(-1)), shape.size
+        )
+        offsets = np.concatenate([np.zeros(1, np.int32), lengths]).cumsum(dtype=np.int32)
+        missing = self._arrow.array(lengths == 0)
+        return self._arrow.ListArray.from_arrays(self._arrow.array(offsets), vectors, mask=missing)
+
     def _list_array(self, column: VectorColumn | None, count: int, shape: VectorShape) -> Any:
+        if shape.multivector:
+            return self._documents(column, count, shape)
         values = np.zeros((count, shape.size), shape.datatype.dtype)
         have = np.zeros(count, bool)
         if column is not None:

@@ -61,6 +61,8 @@ def open_sink(path: Path, vectors: Mapping[str, VectorShape], resume: dict[str, 
         return parquet.ParquetSink(path, vectors)
     if suffix not in {".npy", ".fvecs", ".bvecs", ".ivecs", ".hdf5", ".h5"}:
         raise FileError(path, f"unknown extension {path.suffix!r}; known: {KNOWN}")
+    if any(shape.multivector for shape in vectors.values()):
+        raise FileError(path, "holds one vector per point: export multi-vectors to parquet or jsonl")
     if len(vectors) != 1:
         names = ", ".join(repr(name) for name in vectors)
         raise FileError(

@@ -13,7 +13,7 @@ from nearfield.engine.errors import NotFound
 from nearfield.engine.operation import Upsert
 from nearfield.engine.point import PointBatch, PointId, VectorColumn
 from nearfield.engine.query import PayloadSelector, Record, ScrollRequest
-from nearfield.engine.schema import CollectionSchema, Distance, VectorSpec
+from nearfield.engine.schema import CollectionSchema, Distance, MultiVectorSpec, VectorSpec
 from nearfield.server.cli.formats.base import VectorShape
 from nearfield.server.cli.transfer.target import Page
 
@@ -42,12 +42,20 @@ class EmbeddedCollection:
             specs = self._collection.schema.vectors
         except NotFound:
             return None
-        return {name: VectorShape(spec.size, spec.datatype, spec.distance) for name, spec in specs.items()}
+        return {
+            name: VectorShape(spec.size, spec.datatype, spec.distance, spec.multivector is not None)
+            for name, spec in specs.items()
+        }
 
     def create(self, vectors: Mapping[str, VectorShape]) -> None:
         """See Target."""
         specs = {
-            name: VectorSpec(shape.size, shape.distance or Distance.COSINE, shape.datatype)
+            name: VectorSpec(
+                shape.size,
+                shape.distance or Distance.COSINE,
+                shape.datatype,
+                multivector=MultiVectorSpec() if shape.multivector else None,
+            )
             for name, shape in vectors.items()
         }
         self._database.create_collection(self._name, CollectionSchema(specs))
@@ -86,8 +94,8 @@ def _to_batch(records: Sequence[Record], names: list[str]) -> PointBatch:
     for name in names:
         present = [i for i, record in enumerate(records) if record.vectors and name in record.vectors]
         if present:
-            values = np.stack([(records[i].vectors or {})[name] for i in present])
+            values = [(records[i].vectors or {})[name] for i in present]
             points = None if len(present) == len(records) else np.array(present, np.int64)
-            vectors[name] = VectorColumn(values, points)
+            vectors[name] = VectorColumn.of_points(values, points)
     payloads = [record.payload if record.payload and record.payload != b"{}" else None for record in records]
     return PointBatch([record.id for record in records], vectors, payloads)

@@ -73,7 +73,7 @@ def _run(
 ) -> tuple[int, list[Path]]:
     checkpoint = export_checkpoint(out)
     first, done, files = _start(checkpoint, resume)
-    row = 4 * sum(shape.size for shape in shapes.values())
+    row = sum(shape.point_bytes for shape in shapes.values())
     size = batch or max(1, min(PAGE_POINTS, PAGE_BYTES // max(row, 1)))
     sink = open_sink(out, shapes, files)
     try:

@@ -131,7 +131,8 @@ def _prepare(
         console.note(f"created collection {collection!r}: {_described(chosen)}")
         return True
     for name, shape in shapes.items():
-        if name not in found or found[name].size != shape.size:
+        known = found.get(name)
+        if known is None or (known.size, known.multivector) != (shape.size, shape.multivector):
             hint = (
                 f"; choose one with --using {next(iter(found))}"
                 if name == UNNAMED and UNNAMED not in found
@@ -145,7 +146,11 @@ def _prepare(
 def _described(shapes: Mapping[str, VectorShape]) -> str:
     texts = []
     for name, shape in shapes.items():
-        kind = [f"{shape.size} x {shape.datatype}", *([shape.distance.value] if shape.distance else [])]
+        kind = [
+            *(["lists of"] if shape.multivector else []),
+            f"{shape.size} x {shape.datatype}",
+            *([shape.distance.value] if shape.distance else []),
+        ]
         texts.append(" ".join([*([repr(name)] if name else []), *kind]))
     return ", ".join(texts) or "no vectors"
 
@@ -164,7 +169,7 @@ def _start(checkpoint: Checkpoint, points: Source, resume: bool) -> int:
 
 
 def _batch_points(shapes: Mapping[str, VectorShape]) -> int:
-    row = 4 * sum(shape.size for shape in shapes.values())
+    row = sum(shape.point_bytes for shape in shapes.values())
     return max(1, min(BATCH_POINTS, BATCH_BYTES // max(row, 1)))
 
 

@@ -51,7 +51,10 @@ class RemoteCollection:
         named = {UNNAMED: stored} if "size" in stored else stored
         return {
             name: VectorShape(
-                int(item["size"]), Datatype(item.get("datatype") or "float32"), Distance(item["distance"])
+                int(item["size"]),
+                Datatype(item.get("datatype") or "float32"),
+                Distance(item["distance"]),
+                item.get("multivector_config") is not None,
             )
             for name, item in named.items()
         }
@@ -60,6 +63,7 @@ class RemoteCollection:
         """See Target."""
         named = {
             name: {"size": shape.size, "distance": shape.distance, "datatype": shape.datatype}
+            | ({"multivector_config": {"comparator": "max_sim"}} if shape.multivector else {})
             for name, shape in vectors.items()
         }
         self._ask("PUT", self._path, {"vectors": named[UNNAMED] if set(named) == {UNNAMED} else named})
@@ -155,11 +159,9 @@ def _by_kind_of_id(batch: PointBatch) -> Iterator[PointBatch]:
 
 def _taken(column: VectorColumn, kept: np.ndarray[Any, np.dtype[np.intp]]) -> VectorColumn:
     if column.points is None:
-        return VectorColumn(column.values[kept])
-    present = np.isin(column.points, kept)
-    return VectorColumn(
-        column.values[present], np.searchsorted(kept, column.points[present]).astype(np.int64)
-    )
+        return column.taken(kept, None)
+    present = np.flatnonzero(np.isin(column.points, kept))
+    return column.taken(present, np.searchsorted(kept, column.points[present]).astype(np.int64))
 
 
 def _to_batch(points: list[dict[str, Any]], names: list[str]) -> PointBatch:
@@ -170,15 +172,14 @@ def _to_batch(points: list[dict[str, Any]], names: list[str]) -> PointBatch:
         rows = [_vector(point, name) for point in points]
         present = [i for i, row in enumerate(rows) if row is not None]
         if present:
-            values = np.array([rows[i] for i in present], np.float32)
-            vectors[name] = VectorColumn(
-                values, None if len(present) == len(points) else np.array(present, np.int64)
-            )
+            values = [np.array(rows[i], np.float32) for i in present]
+            positions = None if len(present) == len(points) else np.array(present, np.int64)
+            vectors[name] = VectorColumn.of_points(values, positions)
     payloads = [orjson.dumps(point["payload"]) if point.get("payload") else None for point in points]
     return PointBatch([parse_id(point["id"]) for point in points], vectors, payloads)
 
 
-def _vector(point: dict[str, Any], name: str) -> list[float] | None:
+def _vector(point: dict[str, Any], name: str) -> list[Any] | None:
     stored = point.get("vector")
     if isinstance(stored, dict):
         return stored.get(name)
