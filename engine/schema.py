@@ -80,22 +80,37 @@ class MultiVectorSpec:
         encoding: how tokens are stored; None for the vector's datatype. Codes take the place of the numbers
             they were made of (lvq8 a quarter, lvq4 an eighth of float32), and scores are those of the codes.
         vectors_per_document: every document written must have exactly this many tokens.
+        pool_factor: tokens of a document are clustered when it is written, about `pool_factor` to a cluster,
+            and the clusters' means are stored in their place.
+        pool_to: the same, with this many vectors for every document; those with fewer tokens repeat some.
 
     Raises:
-        Unprocessable: a number outside its limits.
+        Unprocessable: a number outside its limits, or both kinds of pooling at once.
     """
 
     comparator: Comparator = Comparator.MAX_SIM
     encoding: TokenEncoding | None = None
     vectors_per_document: int | None = None
+    pool_factor: int = 1
+    pool_to: int | None = None
 
     def __post_init__(self) -> None:
-        count = self.vectors_per_document
-        if count is not None and not 1 <= count <= limits.DOCUMENT_VECTORS_MAX:
+        for name in ("vectors_per_document", "pool_factor", "pool_to"):
+            count = getattr(self, name)
+            if count is not None and not 1 <= count <= limits.DOCUMENT_VECTORS_MAX:
+                raise Unprocessable(
+                    f"{name} must be between 1 and {limits.DOCUMENT_VECTORS_MAX}, got {count}",
+                    f"vectors.tokens.{name}",
+                )
+        if self.pool_factor > 1 and self.pool_to is not None:
             raise Unprocessable(
-                f"vectors_per_document must be between 1 and {limits.DOCUMENT_VECTORS_MAX}, got {count}",
-                "vectors.tokens.vectors_per_document",
+                "tokens are pooled by `pool_factor` or to `pool_to`, not both", "vectors.tokens"
             )
+
+    @property
+    def pools(self) -> bool:
+        """Whether documents are stored with other vectors than those written."""
+        return self.pool_factor > 1 or self.pool_to is not None
 
 
 @dataclass(frozen=True)
@@ -140,8 +155,13 @@ class VectorSpec:
                 "`tokens.encoding` of lvq8 takes as little room",
                 "vectors.datatype",
             )
-        coded = multivector.encoding in (TokenEncoding.LVQ8, TokenEncoding.LVQ4)
-        if coded and not self.distance.larger_is_nearer:
+        if self.distance.larger_is_nearer:
+            return
+        if multivector.pools:
+            raise InvalidRequest(
+                f"tokens are pooled by their cosines: not with distance {self.distance}", "vectors.tokens"
+            )
+        if self.token_encoding.is_codes:
             raise InvalidRequest(
                 f"tokens of distance {self.distance} are stored as float32 or float16, "
                 f"got {multivector.encoding}",

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from nearfield.engine import limits
 from nearfield.engine._native import normalize_rows
 from nearfield.engine.errors import InvalidRequest, Unprocessable
+from nearfield.engine.multivector.pooling import pool_to_constant, pool_tokens
 from nearfield.engine.multivector.token_rows import TokenEncoding, TokenRows
 from nearfield.engine.schema import Distance, MultiVectorSpec, VectorSpec
 from nearfield.engine.storage.values import require_finite, require_range
@@ -37,10 +38,24 @@ def stored_documents(
     tokens = np.array(tokens, dtype=np.float32, order="C")
     if spec.distance is Distance.COSINE:
         normalize_rows(tokens)
+    tokens, offsets = _pooled(tokens, offsets, spec, multivector)
     if spec.token_encoding is TokenEncoding.FLOAT16:
         fits = np.abs(tokens) <= np.finfo(np.float16).max
         require_range(tokens, fits, "float16 values must be within 65504", where)
     return TokenRows.encode(tokens, offsets, spec.token_encoding)
+
+
+def _pooled(
+    tokens: NDArray[np.float32], offsets: NDArray[np.int64], spec: VectorSpec, multivector: MultiVectorSpec
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The vectors that are stored in place of the tokens, and their offsets."""
+    unit = spec.distance is Distance.COSINE
+    count = multivector.pool_to
+    if count is not None:
+        pooled = pool_to_constant(tokens, offsets, count, normalize=unit)
+        return np.asarray(pooled, dtype=np.float32), np.arange(len(offsets), dtype=np.int64) * count
+    pooled, offsets = pool_tokens(tokens, offsets, multivector.pool_factor, normalize=unit)
+    return np.asarray(pooled, dtype=np.float32), offsets
 
 
 def require_document_limits(tokens: int, spec: VectorSpec, where: str) -> None:

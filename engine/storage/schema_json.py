@@ -71,4 +71,6 @@ def _multivector_from_json(document: Mapping[str, Any]) -> MultiVectorSpec:
         Comparator(document["comparator"]),
         None if encoding is None else TokenEncoding(encoding),
         document.get("vectors_per_document"),
+        document["pool_factor"],
+        document.get("pool_to"),
     )

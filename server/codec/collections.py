@@ -150,6 +150,8 @@ def _multivector(tokens: schemas.TokensConfig) -> MultiVectorSpec:
     return MultiVectorSpec(
         encoding=None if tokens.encoding is None else TokenEncoding(tokens.encoding),
         vectors_per_document=tokens.vectors_per_document,
+        pool_factor=tokens.pool_factor,
+        pool_to=tokens.pool_to,
     )
 
 
@@ -293,6 +295,7 @@ def _vector_json(spec: VectorSpec) -> dict[str, Any]:
 
 def _tokens_json(spec: VectorSpec, multivector: MultiVectorSpec) -> dict[str, Any]:
     shown: dict[str, Any] = {"encoding": spec.token_encoding.value}
-    if multivector.vectors_per_document is not None:
-        shown["vectors_per_document"] = multivector.vectors_per_document
-    return shown
+    if multivector.pool_factor > 1:
+        shown["pool_factor"] = multivector.pool_factor
+    given = {"pool_to": multivector.pool_to, "vectors_per_document": multivector.vectors_per_document}
+    return shown | {name: value for name, value in given.items() if value is not None}

@@ -80,6 +80,22 @@ class TokensConfig(Body):
         ]
         | None
     ) = None
+    pool_factor: Annotated[
+        int,
+        Meta(
+            description="Cluster the tokens of each document when it is written, about this many to a "
+            "cluster, and store the clusters' means (Cosine and Dot only; the first token stays as it is).",
+            ge=1,
+            le=65_536,
+        ),
+    ] = 1
+    pool_to: (
+        Annotated[
+            int,
+            Meta(description="The same, with exactly this many vectors for every document.", ge=1, le=65_536),
+        ]
+        | None
+    ) = None
     vectors_per_document: (
         Annotated[
             int,

@@ -166,6 +166,31 @@ def test_documents_of_one_size_are_sealed_without_offsets(tmp_path: Path) -> Non
     assert sorted(SectionFile(file).sections) == ["rows", "vectors/0"]
 
 
+@pytest.mark.parametrize("distance", [Distance.COSINE, Distance.DOT])
+def test_pooling_stores_fewer_vectors(tmp_path: Path, distance: Distance) -> None:
+    rng = np.random.default_rng(0)
+    near = rng.standard_normal((4, SIZE)).astype(np.float32)
+    # Tokens that come in pairs and in fours are pooled into what each pair and four has in common.
+    given = [np.repeat(near, 4, axis=0), near[:1]]
+    with Database.open(tmp_path, config=PATIENT) as database:
+        for name, spec, lengths in (
+            ("by factor", MultiVectorSpec(pool_factor=4), (4, 1)),
+            ("to a number", MultiVectorSpec(pool_to=5), (5, 5)),
+        ):
+            collection = database.create_collection(name, _schema(distance, spec))
+            collection.upsert(_batch(given))
+            for point, length in enumerate(lengths):
+                found = _stored(collection, point)
+                assert found is not None and len(found) == length
+            [hits] = collection.search([SearchRequest(near, "tokens", limit=1)])
+            assert hits[0].record.id == 0
+            [everything] = ranking(near, given[:1], distance)
+            if name == "to a number":
+                assert hits[0].score == pytest.approx(everything[0], rel=1e-4)
+    with Database.open(tmp_path, config=PATIENT) as database:
+        assert database.collection("to a number").schema == _schema(distance, MultiVectorSpec(pool_to=5))
+
+
 @pytest.mark.parametrize(
     ("column", "message"),
     [
@@ -223,6 +248,10 @@ def test_what_cannot_be_a_multivector() -> None:
     with pytest.raises(InvalidRequest, match="got lvq4"):
         coded = MultiVectorSpec(encoding=TokenEncoding.LVQ4)
         VectorSpec(SIZE, Distance.EUCLID, multivector=coded)
+    with pytest.raises(InvalidRequest, match="not with distance Manhattan"):
+        VectorSpec(SIZE, Distance.MANHATTAN, multivector=MultiVectorSpec(pool_factor=2))
+    with pytest.raises(Unprocessable, match="not both"):
+        MultiVectorSpec(pool_factor=2, pool_to=8)
     with pytest.raises(Unprocessable, match="vectors_per_document"):
         MultiVectorSpec(vectors_per_document=0)
 

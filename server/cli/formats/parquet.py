@@ -1,8 +1,8 @@
 """Parquet: one row per point.
 
 Columns: `id`, `vector` or `vector.<name>` (lists of numbers; of a multi-vector lists of those), and `payload`
-(JSON text). Any other column becomes a payload key of its name. `export` notes each vector's datatype and distance
-in the file's metadata.
+(JSON text). Any other column becomes a payload key of its name. `export` notes each vector's datatype and
+distance in the file's metadata.
 """
 
 from collections.abc import Iterator, Mapping
