@@ -7,7 +7,10 @@ import typer
 
 _DATASETS = "Folder or ann-benchmarks hdf5 file, by path or name; or `generated`, which needs no data."
 _PEERS = "Peers, comma-separated: libraries or single indexes, such as faiss,usearch; or `none`."
-_FILTERS = "Measure filtered search of data sets with filters: embedded, or of the server."
+_ALL = "Every data set found (in --data-dir first; else `generated`), searched and filtered."
+_SCENARIOS = "What to measure, comma-separated: search, filters, collection-filters."
+_FILTERS = "Measure filtered search: of us and the peers, or of the server (with --http)."
+_RESUME = "Leave out what the results folder holds already, and keep built indexes for the next time."
 
 Datasets = Annotated[list[str] | None, typer.Argument(metavar="DATASET...", help=_DATASETS)]
 Kinds = Annotated[
@@ -24,7 +27,9 @@ Quick = Annotated[bool, typer.Option("--quick", help="Small grids, one round, sh
 Repeat = Annotated[
     int | None, typer.Option(min=1, help="Interleaved rounds; medians are reported (default 3).")
 ]
-Budget = Annotated[float | None, typer.Option(min=1, help="Seconds to aim at per data set.")]
+Resume = Annotated[bool, typer.Option("--resume", help=_RESUME)]
+Everything = Annotated[bool, typer.Option("--all", help=_ALL)]
+Scenarios = Annotated[str | None, typer.Option("--scenario", help=_SCENARIOS)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder that holds the data sets.")]
 Out = Annotated[
     Path, typer.Option(help="Results folder: results.jsonl is appended to, the report rewritten.")
@@ -40,6 +45,8 @@ Render = Annotated[bool, typer.Option("--render", help="Only write the report of
 
 def bench(
     datasets: Datasets = None,
+    everything: Everything = False,
+    scenarios: Scenarios = None,
     kinds: Kinds = None,
     peers: Peers = None,
     k: Neighbours = 10,
@@ -48,7 +55,7 @@ def bench(
     queries: Queries = None,
     quick: Quick = False,
     repeat: Repeat = None,
-    budget: Budget = None,
+    resume: Resume = False,
     data_dir: DataDir = None,
     out: Out = Path("bench-results"),
     http: Http = None,
@@ -65,10 +72,11 @@ def bench(
 
     if render:
         raise typer.Exit(render_report(out))
-    if not datasets:
-        raise typer.BadParameter("name at least one data set, or `generated`", param_hint="DATASET...")
+    if bool(datasets) == everything:
+        raise typer.BadParameter("name data sets, or `generated`, or give --all", param_hint="DATASET...")
     request = Request(
-        datasets=datasets,
+        datasets=datasets or [],
+        scenarios=_names(scenarios),
         kinds=_names(kinds),
         peers=_names(peers),
         k=k,
@@ -77,7 +85,7 @@ def bench(
         queries=queries,
         quick=quick,
         repeat=repeat,
-        budget_s=budget,
+        resume=resume,
         data_dir=data_dir,
         out=out,
         http=http,

@@ -80,7 +80,7 @@ class Dataset:
             "generated": self.generated,
         }
 
-    def limited(self, rows: int | None, queries: int | None) -> "Dataset":
+    def limited(self, rows: int | None, queries: int | None, *, truth: bool = True) -> "Dataset":
         """The first `rows` rows (ground truth recomputed exactly) and the first `queries` queries."""
         data = self
         if queries is not None and queries < len(self.queries):
@@ -93,7 +93,7 @@ class Dataset:
             )
         if rows is not None and rows < self.count:
             base = np.ascontiguousarray(self.base[:rows])
-            ids, distances = exact_neighbours(base, data.queries, self.metric, min(TRUTH_WIDTH, rows))
+            ids, distances = _exact(base, data.queries, self.metric, truth)
             data = replace(
                 data,
                 name=f"{self.name}-{rows}",
@@ -125,7 +125,12 @@ def search_folders(data_dir: Path | None) -> list[Path]:
 
 
 def load_dataset(
-    name: str, *, data_dir: Path | None = None, rows: int | None = None, queries: int | None = None
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    rows: int | None = None,
+    queries: int | None = None,
+    truth: bool = True,
 ) -> Dataset:
     """Read a data set by path or name, or make the generated one.
 
@@ -133,15 +138,14 @@ def load_dataset(
         name: path of a folder or hdf5 file, a name to look up in `search_folders`, or `generated`.
         rows: keep only the first rows (ground truth is recomputed); size of the generated set.
         queries: keep only the first queries.
+        truth: whether the exact answers are wanted; without, those of fewer rows are not computed.
 
     Raises:
         DatasetError: nothing of that name, or its files do not fit together.
     """
     if name == GENERATED:
         made = generate(rows, queries)
-        ids, distances = exact_neighbours(
-            made.base, made.queries, made.metric, min(TRUTH_WIDTH, len(made.base))
-        )
+        ids, distances = _exact(made.base, made.queries, made.metric, truth)
         return Dataset(
             GENERATED,
             made.metric,
@@ -156,7 +160,15 @@ def load_dataset(
     path = _locate(name, search_folders(data_dir))
     dataset = _read_folder(path) if path.is_dir() else _read_hdf5(path)
     _check(dataset, path)
-    return dataset.limited(rows, queries)
+    return dataset.limited(rows, queries, truth=truth)
+
+
+def all_datasets(data_dir: Path | None) -> list[str]:
+    """Names of the single-vector sets in the first of `search_folders` that has any; else `generated`."""
+    for folder in search_folders(data_dir):
+        if names := sorted(_names_in(folder)):
+            return names
+    return [GENERATED]
 
 
 def _locate(name: str, folders: Sequence[Path]) -> Path:
@@ -229,6 +241,14 @@ def _read_hdf5(path: Path) -> Dataset:
         raise DatasetError(
             f"{path}: expected an ann-benchmarks file with train, test and neighbors: {error}"
         ) from error
+
+
+def _exact(
+    base: NDArray[Any], queries: NDArray[np.float32], metric: str, wanted: bool
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    if wanted:
+        return exact_neighbours(base, queries, metric, min(TRUTH_WIDTH, len(base)))
+    return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
 
 
 def _floats(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,20 @@ def available_bytes() -> int:
     return _meminfo("MemAvailable")
 
 
-def anonymous_bytes() -> int:
-    """Resident bytes of this process that belong to no file, after giving freed memory back to the system."""
+def resident_bytes() -> int:
+    """Bytes of this process in memory, after giving freed memory back to the system."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    return _status("VmRSS")
+
+
+@contextlib.contextmanager
+def peak_resident_bytes() -> Iterator[Callable[[], int]]:
+    """Within: a function that returns the most bytes this process has had in memory since entering."""
+    with contextlib.suppress(OSError):  # without the right to reset it, the peak is of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
+    yield lambda: _status("VmHWM")
 
 
 def describe_machine(distributions: Iterable[str]) -> dict[str, Any]:
@@ -77,7 +82,15 @@ def _cpu_model() -> str:
 
 
 def _meminfo(key: str) -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
+    return _kilobytes(Path("/proc/meminfo"), key)
+
+
+def _status(key: str) -> int:
+    return _kilobytes(Path("/proc/self/status"), key)
+
+
+def _kilobytes(path: Path, key: str) -> int:
+    for line in path.read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024
     return 0

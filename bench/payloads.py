@@ -38,6 +38,10 @@ class Payloads:
             name.removesuffix("_offsets"): columns[name] for name in columns if name.endswith("_offsets")
         }
         self._flat = {name: self._worded(name, columns[f"{name}_flat"]) for name in self._offsets}
+        self._count = min(
+            [len(offsets) - 1 for offsets in self._offsets.values()]
+            + [len(column) for name, column in columns.items() if not name.endswith(("_offsets", "_flat"))]
+        )
         derived = {f"{name}_{part}" for name in self._offsets for part in ("offsets", "flat")}
         self._plain = {
             name: self._worded(name, column) for name, column in columns.items() if name not in derived
@@ -67,18 +71,22 @@ class Payloads:
                 raise ValueError(f"filter operator must be eq, contains, ge, le, gt or lt, got `{operator}`")
         return {"must": must}
 
-    def selectivity(self, conditions: Sequence[Condition]) -> float:
-        """Share of the rows that satisfy all conditions."""
-        allowed: NDArray[np.bool_] | None = None
+    def qualifying(self, conditions: Sequence[Condition]) -> NDArray[np.bool_]:
+        """Which rows [n] satisfy all conditions."""
+        allowed = np.ones(self._count, np.bool_)
         for operator, column, value in conditions:
             if column in self._offsets:
                 holders = np.flatnonzero(self._codes[f"{column}_flat"] == value)
-                matched = np.zeros(len(self._offsets[column]) - 1, bool)
+                matched = np.zeros(self._count, np.bool_)
                 matched[np.searchsorted(self._offsets[column], holders, side="right") - 1] = True
             else:
                 matched = _COMPARE[operator](self._codes[column], value)
-            allowed = matched if allowed is None else allowed & matched
-        return 1.0 if allowed is None else float(allowed.mean())
+            allowed &= matched
+        return allowed
+
+    def selectivity(self, conditions: Sequence[Condition]) -> float:
+        """Share of the rows that satisfy all conditions."""
+        return float(self.qualifying(conditions).mean())
 
     def _worded(self, column: str, codes: NDArray[Any]) -> list[Any]:
         names = self._names.get(column)

@@ -42,7 +42,7 @@ class RecordWriter:
         os.close(self._descriptor)
 
     def write(self, kind: str, **fields: Any) -> Record:
-        """Append one record of type `kind` (`build`, `search`, `import`, `http` or `filter`)."""
+        """Append one record of type `kind` (`build`, `search`, `done`, `import`, `http`, `filter`...)."""
         record = {
             "type": kind,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -59,7 +59,7 @@ def read_records(path: Path) -> list[Record]:
 
 
 def latest_runs(records: list[Record]) -> list[Record]:
-    """Only the newest run of each data set and type of measurement: nothing is compared across runs."""
+    """Only the newest run of each data set and library, or type of measurement."""
     newest: dict[tuple[str, str], str] = {}
     for record in records:
         newest[_subject(record)] = record["run"]
@@ -67,7 +67,11 @@ def latest_runs(records: list[Record]) -> list[Record]:
 
 
 def _subject(record: Record) -> tuple[str, str]:
-    family = "library" if record["type"] in ("build", "search") else record["type"]
+    family = record["type"]
+    if family == "filtered":
+        family = f"filtered {record['family']}"
+    elif family in ("build", "search", "done"):
+        family = f"library {record.get('library', '')}"
     return record["dataset"]["name"], family
 
 

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,15 +12,18 @@ from rich.markup import escape
 from nearfield.bench.adapters import installed_peers
 from nearfield.bench.adapters.base import Competitor
 from nearfield.bench.adapters.nearfield import our_competitors
-from nearfield.bench.datasets import Dataset, DatasetError, load_dataset
+from nearfield.bench.datasets import DatasetError, all_datasets
 from nearfield.bench.generated import GENERATED
-from nearfield.bench.harness import Plan, sweep
+from nearfield.bench.harness import Plan
+from nearfield.bench.isolate import IsolatedError
+from nearfield.bench.job import Job, Source
 from nearfield.bench.load.closed_loop import LoadError
 from nearfield.bench.machine import available_cores, describe_machine
 from nearfield.bench.progress import TerminalReporter
-from nearfield.bench.records import RESULTS, RecordWriter
+from nearfield.bench.records import RESULTS
 from nearfield.bench.report.table import print_summaries
 from nearfield.bench.report.write import PAGE, write_report
+from nearfield.bench.scenarios import SCENARIOS, Scenario
 from nearfield.bench.scenarios.http import HttpTarget, measure_http
 
 _NO_PEERS = ["none"]
@@ -36,12 +39,14 @@ class Request:
     """What the user asked for; the fields are the command's options.
 
     Args:
+        datasets: names; empty for all that are found.
+        scenarios: names of what to measure; None: search, and filters of all data sets if none is named.
         kinds, peers: names to keep, or None for all; peers may be `["none"]`.
         threads, repeat: None for the default.
-        budget_s: wall seconds to aim at per data set.
     """
 
     datasets: Sequence[str]
+    scenarios: Sequence[str] | None
     kinds: Sequence[str] | None
     peers: Sequence[str] | None
     k: int
@@ -50,7 +55,7 @@ class Request:
     queries: int | None
     quick: bool
     repeat: int | None
-    budget_s: float | None
+    resume: bool
     data_dir: Path | None
     out: Path
     http: str | None
@@ -61,16 +66,10 @@ class Request:
     @property
     def plan(self) -> Plan:
         """How much to measure."""
-        return Plan(
-            k=self.k,
-            threads=self.threads or available_cores(),
-            repeats=self.repeat or (1 if self.quick else 3),
-            slice_s=0.1 if self.quick else 0.4,
-            recall_queries=1_000 if self.quick else 4_000,
-            recall_s=3.0 if self.quick else 20.0,
-            budget_s=self.budget_s,
-            quick=self.quick,
-        )
+        plan = Plan(k=self.k, threads=self.threads or available_cores(), quick=self.quick)
+        if self.quick:
+            plan = replace(plan, repeats=1, slice_s=0.05, recall_queries=1_000, recall_s=1.0)
+        return replace(plan, repeats=self.repeat or plan.repeats)
 
     @property
     def target(self) -> HttpTarget | None:
@@ -78,21 +77,36 @@ class Request:
         seconds = 1.0 if self.quick else 5.0
         return None if self.http is None else HttpTarget(self.http, self.clients, self.api_key, seconds)
 
+    @property
+    def chosen_scenarios(self) -> list[Scenario]:
+        """What to measure, in order.
+
+        Raises:
+            ValueError: a name that no scenario has.
+        """
+        wanted = self.scenarios
+        if wanted is None:
+            wanted = ["filters"] if self.filters else ["search"] if self.datasets else ["search", "filters"]
+        known = [scenario.name for scenario in SCENARIOS]
+        if unknown := [name for name in wanted if name not in known]:
+            raise ValueError(f"no scenario {', '.join(unknown)}; known: {', '.join(known)}")
+        return [scenario for scenario in SCENARIOS if scenario.name in wanted]
+
 
 def run_benchmark(request: Request) -> int:
     """Measure every data set, then write and print the results folder's report; returns the exit status."""
     console = Console()
     try:
-        libraries = request.http is None and not request.filters
-        competitors = _competitors(request) if libraries else []
-        for name in request.datasets:
-            dataset = _load(name, request)
-            if not _measure(console, dataset, competitors, request):
-                render_report(request.out)
-                return _INTERRUPTED
+        competitors = [] if request.http else _competitors(request)
+        for name in request.datasets or all_datasets(request.data_dir):
+            _measure(console, _source(name, request), competitors, request)
+    except KeyboardInterrupt:
+        console.print("[yellow]interrupted;[/] the report shows what was measured so far")
+        render_report(request.out)
+        return _INTERRUPTED
     except (DatasetError, ValueError) as error:
         return _complain(console, error, _MISUSED)
-    except LoadError as error:
+    except (LoadError, IsolatedError) as error:
         return _complain(console, error, _FAILED)
     return render_report(request.out)
 
@@ -116,36 +130,31 @@ def _competitors(request: Request) -> list[Competitor]:
     return ours if request.peers == _NO_PEERS else ours + installed_peers(request.peers)
 
 
-def _load(name: str, request: Request) -> Dataset:
+def _source(name: str, request: Request) -> Source:
     limit, queries = request.limit, request.queries
     if name == GENERATED and request.quick:
         limit, queries = limit or _QUICK_ROWS, queries or _QUICK_QUERIES
-    return load_dataset(name, data_dir=request.data_dir, rows=limit, queries=queries)
+    return Source(name, request.data_dir, limit, queries)
 
 
-def _measure(console: Console, dataset: Dataset, competitors: Sequence[Competitor], request: Request) -> bool:
-    """Measure one data set; False when the user interrupted it (what was measured until then is kept)."""
+def _measure(console: Console, source: Source, competitors: Sequence[Competitor], request: Request) -> None:
+    dataset = source.load(truth=False)
     machine = describe_machine(
         ["nearfield", "numpy", *(competitor.distribution for competitor in competitors)]
     )
-    common = {"machine": machine, "dataset": dataset.describe(), "reproduce": _command_line()}
-    results = request.out / RESULTS
-    with RecordWriter(results, common) as writer, TerminalReporter(console, dataset.name) as reporter:
-        if dataset.generated:
-            reporter.note("these vectors are generated, not real data")
-        try:
-            if request.target is not None:
-                measure_http(dataset, request.target, request.plan, writer, reporter, filters=request.filters)
-            elif request.filters:
-                from nearfield.bench.scenarios.filters import measure_filters
-
-                measure_filters(dataset, request.plan, writer, reporter)
+    common = {"machine": machine, "reproduce": _command_line()}
+    job = Job(source, request.plan, request.out, common, request.resume)
+    with TerminalReporter(console, dataset.name) as reporter:
+        if request.target is not None:
+            with job.writer(dataset) as writer:
+                whole = source.load()
+                measure_http(whole, request.target, request.plan, writer, reporter, filters=request.filters)
+            return
+        for scenario in request.chosen_scenarios:
+            if scenario.applies(dataset):
+                scenario.measure(job, competitors, reporter)
             else:
-                sweep(dataset, competitors, request.plan, writer, reporter)
-        except KeyboardInterrupt:
-            reporter.note("interrupted; the report shows what was measured so far")
-            return False
-    return True
+                reporter.note(f"has nothing for the scenario `{scenario.name}`")
 
 
 def _complain(console: Console, error: Exception, status: int) -> int:

@@ -2,22 +2,15 @@
 
 import importlib
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from nearfield.bench.adapters.base import Competitor
 
-_PEERS = {
-    "hnswlib": ("hnswlib",),
-    "faiss": ("faiss_hnsw", "faiss_ivf", "faiss_flat"),
-    "usearch": ("usearch",),
-    "svs": ("svs",),
-}
-"""Importable library -> adapter modules in this package, each with a `COMPETITOR`."""
+_PEERS = {"hnswlib": "hnswlib", "faiss": "faiss", "usearch": "usearch", "svs": "svs"}
+"""Importable library -> adapter module in this package, with its `COMPETITORS`."""
 
-
-def peer_names() -> list[str]:
-    """Every peer this package has an adapter for, installed or not."""
-    return [name for modules in _PEERS.values() for name in (module.replace("_", "-") for module in modules)]
+BASELINE = "hnswlib"
+"""Competitor that all are compared with, and that paces every group of measurements."""
 
 
 def installed_peers(wanted: Sequence[str] | None = None) -> list[Competitor]:
@@ -31,20 +24,16 @@ def installed_peers(wanted: Sequence[str] | None = None) -> list[Competitor]:
     """
     found: list[Competitor] = []
     answered: set[str] = set()
-    for library, modules in _PEERS.items():
-        asked = [m for m in modules if wanted is None or library in wanted or m.replace("_", "-") in wanted]
-        if not asked:
-            continue
-        answered |= {library, *(module.replace("_", "-") for module in asked)}
-        if importlib.util.find_spec(library) is None:
-            if wanted is not None:
-                raise ValueError(f"peer library `{library}` is not installed")
-            continue
-        found += [importlib.import_module(f"{__name__}.{module}").COMPETITOR for module in asked]
-    if unknown := _unknown(wanted or (), answered):
-        raise ValueError(f"no adapter for {', '.join(unknown)}; known: {', '.join([*_PEERS, *peer_names()])}")
+    known: list[str] = []
+    for library, module in _PEERS.items():
+        installed = importlib.util.find_spec(library) is not None
+        if not installed and wanted is not None and library in wanted:
+            raise ValueError(f"peer library `{library}` is not installed")
+        offered = importlib.import_module(f"{__name__}.{module}").COMPETITORS if installed else []
+        kept = [c for c in offered if wanted is None or library in wanted or c.name in wanted]
+        known += [library, *(competitor.name for competitor in offered)]
+        answered |= {library, *(competitor.name for competitor in kept)}
+        found += kept
+    if unknown := [name for name in wanted or () if name not in answered]:
+        raise ValueError(f"no adapter for {', '.join(unknown)}; known: {', '.join(dict.fromkeys(known))}")
     return found
-
-
-def _unknown(wanted: Iterable[str], answered: set[str]) -> list[str]:
-    return [name for name in wanted if name not in answered]

@@ -1,18 +1,23 @@
-"""What the harness needs of a competitor: build, set a search knob, answer one query or a batch."""
+"""What the harness needs of a competitor: build, save, open, set a search knob, answer queries."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Params = Mapping[str, int]
-"""Build or search parameters, by the names the library itself uses."""
+Params = Mapping[str, Any]
+"""Build or search parameters, by the names the library itself uses; JSON values."""
 
 
 class Adapter(Protocol):
-    """One index of one library. The shape is that of ann-benchmarks: fit, set_query_arguments, query."""
+    """One index of one library, in the shape of ann-benchmarks: fit, set_query_arguments, query."""
+
+    def prepare(self, rows: NDArray[Any], metric: str) -> NDArray[Any]:
+        """Rows [n, d] (float32, float16 or uint8) as the library takes them; no part of a timed build."""
+        ...
 
     def fit(
         self,
@@ -21,7 +26,15 @@ class Adapter(Protocol):
         threads: int,
         training_queries: NDArray[np.float32] | None = None,
     ) -> None:
-        """Build over rows [n, d] (float32, float16 or uint8) for `l2`, `ip` or `cosine`."""
+        """Build over prepared rows for `l2`, `ip` or `cosine`."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write the index to a path that does not exist yet, as a file or a folder."""
+        ...
+
+    def open(self, path: Path, metric: str, dimensions: int) -> None:
+        """Open what `save` wrote, instead of `fit`."""
         ...
 
     def set_query_arguments(self, params: Params, threads: int) -> None:
@@ -29,15 +42,23 @@ class Adapter(Protocol):
         ...
 
     def query(self, vector: NDArray[np.float32], k: int) -> NDArray[Any]:
-        """Row numbers [k] nearest to one float32 [d] vector, on the calling thread."""
+        """Row numbers [k] nearest to one float32 [d] vector, on this thread, by the most direct call."""
         ...
 
     def batch_query(self, queries: NDArray[np.float32], k: int) -> NDArray[Any]:
         """Row numbers [nq, k] nearest to float32 [nq, d], on as many threads as were set."""
         ...
 
-    def memory_bytes(self) -> int | None:
-        """Bytes the library says answering takes, vectors included; None when it cannot say."""
+    def memory_bytes(self) -> tuple[int | None, int]:
+        """Bytes the library says it holds in memory (None: it cannot say), and of rows it maps from disk."""
+        ...
+
+
+class FilteredAdapter(Adapter, Protocol):
+    """An index that can be told which rows qualify."""
+
+    def set_filter(self, allowed: NDArray[np.bool_] | None) -> None:
+        """Rows [n] that qualify for the queries that follow; None for all. Follows `set_query_arguments`."""
         ...
 
 
@@ -60,7 +81,7 @@ class Competitor:
 
     Args:
         name: as reports show it, such as `faiss-hnsw`.
-        distribution: whose version is recorded.
+        distribution: the library: whose version is recorded, and what it is timed together with.
         make: an adapter for one set of build parameters.
         builds: build parameter sets to try.
         searches: search parameter sets for one build, fastest first.
@@ -90,6 +111,17 @@ def doubling(first: int, last: int, quick: bool) -> list[int]:
     while values[-1] < last:
         values.append(min(values[-1] * (2.0 if quick else np.sqrt(2.0)), float(last)))
     return sorted({round(value) for value in values})
+
+
+def sweep_of(name: str, last: int = 640) -> Callable[[Shape, Params], list[Params]]:
+    """A grid of one search parameter, from 10 on."""
+    return lambda shape, build: [{name: value} for value in doubling(10, last, shape.quick)]
+
+
+def fixed(builds: Iterable[Params], quick: int = 1) -> Callable[[Shape], list[Params]]:
+    """Build parameter sets that depend on nothing; only the first `quick` of them in a quick run."""
+    listed = list(builds)
+    return lambda shape: listed[:quick] if shape.quick else listed
 
 
 def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:

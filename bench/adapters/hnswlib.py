@@ -1,19 +1,22 @@
 """hnswlib: the reference implementation of HNSW."""
 
+from pathlib import Path
 from typing import Any
 
 import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.bench.adapters.base import Competitor, Params, Shape, doubling
+from nearfield.bench.adapters.base import Competitor, Params, fixed, sweep_of
+from nearfield.bench.adapters.peer import PeerAdapter
 
 
-class HnswlibAdapter:
-    """One `hnswlib.Index`."""
+class HnswlibAdapter(PeerAdapter):
+    """One `hnswlib.Index`.
 
-    def __init__(self, params: Params) -> None:
-        self._params = params
+    Filters are deletion marks on the rows that do not qualify, so that hnswlib filters in C++; its own
+    `filter` argument calls Python for every candidate. Marking is not timed, which flatters it.
+    """
 
     def fit(
         self,
@@ -29,30 +32,53 @@ class HnswlibAdapter:
             ef_construction=self._params["ef_construction"],
             random_seed=1,
         )
-        self._index.add_items(np.asarray(rows, np.float32), num_threads=threads)
+        self._index.add_items(rows, num_threads=threads)
 
-    def set_query_arguments(self, params: Params, threads: int) -> None:
-        self._index.set_ef(params["ef"])
-        self._threads = threads
+    def save(self, path: Path) -> None:
+        self._index.save_index(str(path))
+
+    def open(self, path: Path, metric: str, dimensions: int) -> None:
+        self._index = hnswlib.Index(space=metric, dim=dimensions)
+        self._index.load_index(str(path))
 
     def query(self, vector: NDArray[np.float32], k: int) -> NDArray[Any]:
-        labels: NDArray[Any] = self._index.knn_query(vector, k=k, num_threads=1)[0][0]
+        try:
+            labels: NDArray[Any] = self._index.knn_query(vector, k=k, num_threads=1)[0][0]
+        except RuntimeError:  # it found fewer than k, and gives none of them
+            return np.full(k, -1, np.int64)
         return labels
 
     def batch_query(self, queries: NDArray[np.float32], k: int) -> NDArray[Any]:
-        labels: NDArray[Any] = self._index.knn_query(queries, k=k, num_threads=self._threads)[0]
+        try:
+            labels: NDArray[Any] = self._index.knn_query(queries, k=k, num_threads=self._threads)[0]
+        except RuntimeError:  # so for one query of the batch
+            return np.array([self.query(query, k) for query in queries])
         return labels
 
-    def memory_bytes(self) -> int | None:
-        return int(self._index.index_file_size())
+    def memory_bytes(self) -> tuple[int | None, int]:
+        return int(self._index.index_file_size()), 0
+
+    def set_filter(self, allowed: NDArray[np.bool_] | None) -> None:
+        count = self._index.get_current_count()
+        marked = np.zeros(count, np.bool_) if allowed is None else ~allowed
+        before = getattr(self, "_marked", np.zeros(count, np.bool_))
+        for row in np.flatnonzero(marked & ~before).tolist():
+            self._index.mark_deleted(row)
+        for row in np.flatnonzero(before & ~marked).tolist():
+            self._index.unmark_deleted(row)
+        self._marked = marked
+
+    def _set(self, params: Params) -> None:
+        self._index.set_num_threads(self._threads)
+        self._index.set_ef(params["ef"])
 
 
-def _builds(shape: Shape) -> list[Params]:
-    return [{"M": m, "ef_construction": 200} for m in ((16,) if shape.quick else (16, 32))]
-
-
-def _searches(shape: Shape, build: Params) -> list[Params]:
-    return [{"ef": ef} for ef in doubling(10, 640, shape.quick)]
-
-
-COMPETITOR = Competitor("hnswlib", "hnswlib", HnswlibAdapter, _builds, _searches)
+COMPETITORS = [
+    Competitor(
+        "hnswlib",
+        "hnswlib",
+        HnswlibAdapter,
+        fixed([{"M": m, "ef_construction": 200} for m in (16, 32)]),
+        sweep_of("ef"),
+    )
+]

@@ -1,21 +1,20 @@
-"""usearch: HNSW with run-time chosen kernels; float32 storage, as the others here."""
+"""usearch: HNSW with kernels chosen at run time, over bfloat16 rows (its default) or float32."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from usearch.index import Index
 
-from nearfield.bench.adapters.base import Competitor, Params, Shape, doubling
+from nearfield.bench.adapters.base import Competitor, Params, fixed, sweep_of
+from nearfield.bench.adapters.peer import PeerAdapter
 
 _METRICS = {"l2": "l2sq", "ip": "ip", "cosine": "cos"}
 
 
-class UsearchAdapter:
+class UsearchAdapter(PeerAdapter):
     """One `usearch.index.Index`."""
-
-    def __init__(self, params: Params) -> None:
-        self._params = params
 
     def fit(
         self,
@@ -24,19 +23,15 @@ class UsearchAdapter:
         threads: int,
         training_queries: NDArray[np.float32] | None = None,
     ) -> None:
-        self._index = Index(
-            ndim=rows.shape[1],
-            metric=_METRICS[metric],
-            dtype="f32",
-            connectivity=self._params["connectivity"],
-            expansion_add=self._params["expansion_add"],
-            enable_key_lookups=False,
-        )
-        self._index.add(np.arange(len(rows)), np.asarray(rows, np.float32), threads=threads)
+        self._index = self._empty(metric, rows.shape[1])
+        self._index.add(np.arange(len(rows)), rows, threads=threads)
 
-    def set_query_arguments(self, params: Params, threads: int) -> None:
-        self._index.expansion_search = params["expansion_search"]
-        self._threads = threads
+    def save(self, path: Path) -> None:
+        self._index.save(str(path))
+
+    def open(self, path: Path, metric: str, dimensions: int) -> None:
+        self._index = self._empty(metric, dimensions)
+        self._index.load(str(path))
 
     def query(self, vector: NDArray[np.float32], k: int) -> NDArray[Any]:
         keys: NDArray[Any] = self._index.search(vector, k, threads=1).keys
@@ -46,16 +41,29 @@ class UsearchAdapter:
         keys: NDArray[Any] = self._index.search(queries, k, threads=self._threads).keys
         return keys
 
-    def memory_bytes(self) -> int | None:
-        return int(self._index.memory_usage)
+    def memory_bytes(self) -> tuple[int | None, int]:
+        return int(self._index.memory_usage), 0
+
+    def _set(self, params: Params) -> None:
+        self._index.expansion_search = params["expansion_search"]
+
+    def _empty(self, metric: str, dimensions: int) -> Index:
+        return Index(
+            ndim=dimensions,
+            metric=_METRICS[metric],
+            dtype=self._params["dtype"],
+            connectivity=self._params["connectivity"],
+            expansion_add=self._params["expansion_add"],
+            enable_key_lookups=False,
+        )
 
 
-def _builds(shape: Shape) -> list[Params]:
-    return [{"connectivity": m, "expansion_add": 200} for m in ((16,) if shape.quick else (16, 32))]
-
-
-def _searches(shape: Shape, build: Params) -> list[Params]:
-    return [{"expansion_search": ef} for ef in doubling(10, 640, shape.quick)]
-
-
-COMPETITOR = Competitor("usearch", "usearch", UsearchAdapter, _builds, _searches)
+COMPETITORS = [
+    Competitor(
+        "usearch",
+        "usearch",
+        UsearchAdapter,
+        fixed([{"connectivity": m, "expansion_add": 200, "dtype": "bf16"} for m in (16, 32)]),
+        sweep_of("expansion_search"),
+    )
+]

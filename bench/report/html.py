@@ -1,6 +1,7 @@
 """One self-contained page: no scripts, no outside resources; for eyes, screen readers and paper."""
 
 import html
+import math
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -9,16 +10,27 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from nearfield.bench.adapters import BASELINE
 from nearfield.bench.report import plots
-from nearfield.bench.report.page_tables import filter_table, http_tables, means_table, speed_table
+from nearfield.bench.report.pace import Mode
+from nearfield.bench.report.page_tables import (
+    costs_table,
+    filter_table,
+    filtered_table,
+    http_tables,
+    means_table,
+    speed_table,
+)
 from nearfield.bench.report.style import bytes_text, rate_text, ratio_text
-from nearfield.bench.report.summary import BASELINE, DatasetSummary, Mode
+from nearfield.bench.report.summary import DatasetSummary
 from nearfield.bench.report.svg import inline_svg
 from nearfield.bench.report.table import mode_text
 
 _TITLE = "Nearfield benchmark"
 _ONE_THREAD: Mode = ("batch", 1)
 _HEADLINE_RECALL = 0.95
+_SWING = 1.15
+"""Change of pace between libraries from which the page says so."""
 _BUSY = 0.9
 """Share of a core below which the page warns that other processes disturbed the timings."""
 
@@ -82,8 +94,10 @@ def _section(prefix: str, summary: DatasetSummary) -> str:
         _charts(prefix, summary),
         _headed("Speed at a given recall", speed_table(summary)),
         _costs(prefix, summary),
+        costs_table(summary),
+        _headed("Filtered search, libraries", filtered_table(summary)),
         _headed("Over HTTP", http_tables(summary)),
-        _headed("Filters", filter_table(summary)),
+        _headed("Filtered search, collection", filter_table(summary)),
         _headed(
             "Reproduce",
             f"<pre><code>{html.escape(summary.reproduce)}</code></pre>" if summary.reproduce else "",
@@ -123,6 +137,12 @@ def _notices(summary: DatasetSummary) -> str:
         notices.append(
             f"The machine was busy: one thread got {summary.cpu_share:.0%} of a core (median). "
             "Speeds are indicative only."
+        )
+    swings = [abs(math.log(pace)) for pace in summary.paces]
+    if swings and math.exp(max(swings)) > _SWING:
+        notices.append(
+            f"The machine's pace swung by up to {math.exp(max(swings)) - 1:.0%} between libraries; "
+            f"speeds are corrected by the settings of {BASELINE} that were timed beside each."
         )
     return "".join(f'<p class="notice">{html.escape(notice)}</p>' for notice in notices)
 

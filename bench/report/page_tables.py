@@ -3,9 +3,12 @@
 import html
 from collections.abc import Iterable, Sequence
 
+from nearfield.bench.adapters import BASELINE
 from nearfield.bench.frontier import RECALLS
-from nearfield.bench.report.style import DASH, rate_text, ratio_text
-from nearfield.bench.report.summary import BASELINE, DatasetSummary, Mode, mean_ratios
+from nearfield.bench.report.filtered import ENOUGH, FilterFamily
+from nearfield.bench.report.pace import Mode
+from nearfield.bench.report.style import DASH, bytes_text, rate_text, ratio_text, seconds_text
+from nearfield.bench.report.summary import OUR_BEST, DatasetSummary, mean_ratios
 from nearfield.bench.report.table import mode_text
 
 _LOOP = "Closed loop: every client sends its next request when it has read the last answer"
@@ -14,18 +17,22 @@ _SHORT = "Filtered search; a short answer has fewer hits than qualify"
 
 def means_table(summaries: Sequence[DatasetSummary]) -> str:
     """Geometric means over data sets of the speed relative to the baseline; empty for a single data set."""
-    means = mean_ratios(summaries, ("batch", 1))
-    if len(summaries) < 2 or not means:
+    modes = sorted({mode for summary in summaries for mode in summary.curves})
+    means = {mode: mean_ratios(summaries, mode) for mode in modes}
+    if len(summaries) < 2 or not any(means.values()):
         return ""
-    ours = {name for summary in summaries for name in summary.ours}
+    ours = {name for summary in summaries for name in summary.ours} | {OUR_BEST}
+    names = dict.fromkeys(name for of_mode in means.values() for name in of_mode)
     rows = [
-        _row(name, [ratio_text(ratios.get(recall)) or DASH for recall in RECALLS], name in ours)
-        for name, ratios in means.items()
+        _row(
+            name,
+            [ratio_text(means[mode].get(name, {}).get(r)) or DASH for mode in modes for r in RECALLS],
+            name in ours,
+        )
+        for name in names
     ]
-    caption = (
-        f"Geometric mean of the speed relative to {BASELINE} over {len(summaries)} data sets, one thread"
-    )
-    return _table(caption, "index", [f"recall {recall:.2f}" for recall in RECALLS], rows)
+    caption = f"Geometric mean of the speed relative to {BASELINE} over {len(summaries)} data sets"
+    return _scrolling(caption, _grouped_head(modes), rows, even=True)
 
 
 def speed_table(summary: DatasetSummary) -> str:
@@ -33,18 +40,22 @@ def speed_table(summary: DatasetSummary) -> str:
     modes = sorted(summary.curves)
     if not modes:
         return ""
-    span = len(RECALLS)
-    groups = "".join(f'<th scope="colgroup" colspan="{span}">{mode_text(mode)}</th>' for mode in modes)
-    recalls = "".join(f'<th scope="col">{recall:.2f}</th>' for _ in modes for recall in RECALLS)
-    head = f'<tr><td></td>{groups}</tr><tr><th scope="col">index</th>{recalls}</tr>'
     rows = []
-    for name in summary.competitors:
+    for name in [*summary.bests, *summary.competitors]:
         cells = [_speed_cell(summary, mode, name, recall) for mode in modes for recall in RECALLS]
-        rows.append(_row(name, cells, name in summary.ours))
+        rows.append(_row(name, cells, name in summary.ours or name == OUR_BEST))
     caption = f"Queries per second at recall@{summary.k}"
     if any(BASELINE in curves for curves in summary.curves.values()):
         caption += f", and how many times the speed of {BASELINE} that is"
-    return _scrolling(caption, head, rows, even=True)
+    return _scrolling(caption, _grouped_head(modes), rows, even=True)
+
+
+def _grouped_head(modes: Sequence[Mode]) -> str:
+    """Two rows of column heads: modes, and the recalls in each."""
+    span = len(RECALLS)
+    groups = "".join(f'<th scope="colgroup" colspan="{span}">{mode_text(mode)}</th>' for mode in modes)
+    recalls = "".join(f'<th scope="col">{recall:.2f}</th>' for _ in modes for recall in RECALLS)
+    return f'<tr><td></td>{groups}</tr><tr><th scope="col">index</th>{recalls}</tr>'
 
 
 def http_tables(summary: DatasetSummary) -> str:
@@ -98,10 +109,69 @@ def filter_table(summary: DatasetSummary) -> str:
     return _table(_SHORT, "filter", columns, rows)
 
 
+def costs_table(summary: DatasetSummary) -> str:
+    """Build time, peak memory and size of every build, and relative to the baseline's largest build."""
+    if not summary.builds:
+        return ""
+    base = max(
+        (build for build in summary.builds if build.competitor == BASELINE),
+        key=lambda build: build.seconds,
+        default=None,
+    )
+    columns = ["build time", "peak memory / raw", "index in memory", "rows mapped", "process grew by"]
+    rows = []
+    for build in sorted(summary.builds, key=lambda b: (not b.ours, b.label)):
+        held = build.held_bytes
+        faster = ratio_text(build.seconds / base.seconds) if base else ""
+        smaller = ratio_text(held / base.held_bytes) if base and held and base.held_bytes else ""
+        cells = [
+            _with_ratio(seconds_text(build.seconds), faster),
+            f"{bytes_text(build.peak_bytes)} / {ratio_text(build.peak_bytes / build.raw_bytes)}",
+            _with_ratio(bytes_text(held), smaller),
+            bytes_text(build.mapped_bytes) if build.mapped_bytes else DASH,
+            bytes_text(build.resident_bytes),
+        ]
+        rows.append(_row(build.label, cells, build.ours))
+    caption = f"Builds on {summary.builds[0].threads} threads"
+    if base is not None:
+        caption += f"; small figures are relative to {base.label}"
+    return _table(caption, "index", columns, rows)
+
+
+def filtered_table(summary: DatasetSummary) -> str:
+    """Filtered search of libraries, family by family; empty without."""
+    parts = []
+    for family, measured in summary.filtered.items():
+        rows = [_filtered_row(measured, name) for name in measured.speeds]
+        caption = (
+            f"{family}: {measured.selectivity:.2%} of the rows qualify; {measured.queries} queries, "
+            f"{measured.filters} filters. Queries per second at recall {ENOUGH}, relative to the fastest peer"
+        )
+        columns = ["one query per call", "one call per filter", "best recall", "short answers"]
+        parts.append(_table(caption, "index", columns, rows))
+    return "".join(parts)
+
+
+def _filtered_row(family: FilterFamily, name: str) -> str:
+    speed = family.speeds[name]
+    ratios = [ratio_text(family.ratio(name, mode)) if speed.ours else "" for mode in ("single", "batch")]
+    cells = [
+        _with_ratio(rate_text(speed.single), ratios[0]),
+        _with_ratio(rate_text(speed.batch), ratios[1]),
+        f"{speed.best_recall:.4f}",
+        str(speed.short_answers),
+    ]
+    return _row(name, cells, speed.ours)
+
+
+def _with_ratio(text: str, ratio: str) -> str:
+    return f'{text}<span class="ratio">{ratio}</span>' if ratio else text
+
+
 def _speed_cell(summary: DatasetSummary, mode: Mode, name: str, recall: float) -> str:
     speed = rate_text(summary.qps_at(mode, name, recall))
     ratio = ratio_text(summary.ratio(mode, name, recall))
-    return f'{speed}<span class="ratio">{ratio}</span>' if ratio else speed
+    return _with_ratio(speed, ratio)
 
 
 def _row(name: str, cells: Iterable[str], ours: bool = False) -> str:

@@ -19,8 +19,9 @@ from nearfield.bench.report.axes import (
     recall_axis,
     value_axis,
 )
+from nearfield.bench.report.pace import Mode
 from nearfield.bench.report.style import GRID, INK, MUTED, PAPER, bytes_text, looks, seconds_text
-from nearfield.bench.report.summary import DatasetSummary, Mode
+from nearfield.bench.report.summary import DatasetSummary
 
 _FONTS = ["Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"]
 _LABEL_GAP = 0.058
@@ -66,11 +67,11 @@ def build_costs(summary: DatasetSummary) -> Figure | None:
         names = [build.label for build in builds]
         colours = [look[build.competitor].colour for build in builds]
         seconds = [build.seconds for build in builds]
-        sizes = [float(max(build.bytes_measured, build.bytes_reported or 0)) for build in builds]
+        sizes = [float(build.held_bytes or build.resident_bytes) for build in builds]
         draw_bars(left, names, seconds, colours, [seconds_text(value) for value in seconds])
         draw_bars(right, names, sizes, colours, [bytes_text(value) for value in sizes])
         left.set_title(f"build time, {builds[0].threads} threads", loc="left")
-        right.set_title("resident memory", loc="left")
+        right.set_title("index in memory", loc="left")
         for tick, build in zip(left.get_yticklabels(), builds, strict=True):
             tick.set_color(INK if build.ours else MUTED)
     return figure

@@ -6,27 +6,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nearfield.bench.adapters import BASELINE
 from nearfield.bench.frontier import RECALLS, Point, at_recall, geometric_mean
 from nearfield.bench.records import Record, latest_runs
+from nearfield.bench.report.filtered import FilterFamily, filter_family_summaries
+from nearfield.bench.report.pace import Mode, paces
 
-BASELINE = "hnswlib"
-"""Competitor that speeds are given relative to."""
-
-Mode = tuple[str, int]
-"""`batch` or `single`, and the threads."""
+OUR_BEST = "best of ours"
+PEER_BEST = "best of the peers"
 
 
 @dataclass(frozen=True)
 class Build:
-    """Cost of one build: wall seconds, and bytes the library reports and the process grew by."""
+    """Cost of one build.
+
+    Args:
+        seconds: wall time.
+        peak_bytes: most memory of the building process beyond the rows it was given.
+        held_bytes: what the library says it keeps in memory; None: it cannot say.
+        mapped_bytes: full-precision rows it maps from disk.
+        resident_bytes: what a process grew by when it opened the index and searched it.
+        raw_bytes: the rows as float32.
+    """
 
     competitor: str
     ours: bool
     params: dict[str, Any]
     seconds: float
     threads: int
-    bytes_reported: int | None
-    bytes_measured: int
+    peak_bytes: int
+    held_bytes: int | None
+    mapped_bytes: int
+    resident_bytes: int
+    raw_bytes: int
 
     @property
     def label(self) -> str:
@@ -42,6 +54,8 @@ class DatasetSummary:
     Args:
         curves: per mode and competitor, all measured settings (medians over the repeats).
         ours: names of our competitors.
+        paces: slowdown of the machine during each run, by which its speeds were corrected.
+        filtered: filtered search of libraries, by family.
         cpu_share: CPU seconds per wall second of one-thread timings (median); below 1 where other processes
             took the cores. None without such timings.
     """
@@ -53,12 +67,14 @@ class DatasetSummary:
     k: int = 10
     repeats: int = 1
     cpu_share: float | None = None
+    paces: list[float] = field(default_factory=list)
     builds: list[Build] = field(default_factory=list)
     curves: dict[Mode, dict[str, list[Point]]] = field(default_factory=dict)
     ours: set[str] = field(default_factory=set)
     imports: list[Record] = field(default_factory=list)
     http: list[Record] = field(default_factory=list)
     filters: list[Record] = field(default_factory=list)
+    filtered: dict[str, FilterFamily] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -73,9 +89,20 @@ class DatasetSummary:
         }
         return sorted(names, key=lambda name: (name not in self.ours, name))
 
+    @property
+    def bests(self) -> list[str]:
+        """Names that stand for the frontier of several competitors: all of ours, all of the peers."""
+        peers = set(self.competitors) - self.ours
+        return [OUR_BEST] * (len(self.ours) > 1) + [PEER_BEST] * (len(peers) > 1)
+
     def qps_at(self, mode: Mode, competitor: str, recall: float) -> float | None:
         """Queries per second at a recall on the competitor's frontier; None where it is not reached."""
-        return at_recall(self.curves.get(mode, {}).get(competitor, []), recall)
+        curves = self.curves.get(mode, {})
+        if competitor == OUR_BEST:
+            return at_recall([point for name in self.ours for point in curves.get(name, [])], recall)
+        if competitor == PEER_BEST:
+            return at_recall([p for name in curves if name not in self.ours for p in curves[name]], recall)
+        return at_recall(curves.get(competitor, []), recall)
 
     def ratio(self, mode: Mode, competitor: str, recall: float) -> float | None:
         """Speed relative to the baseline's at the same recall."""
@@ -98,7 +125,8 @@ def mean_ratios(summaries: Iterable[DatasetSummary], mode: Mode) -> dict[str, di
     """
     means: dict[str, dict[float, float]] = {}
     relevant = [summary for summary in summaries if BASELINE in summary.curves.get(mode, {})]
-    for competitor in dict.fromkeys(name for summary in relevant for name in summary.competitors):
+    names = (name for summary in relevant for name in [*summary.bests, *summary.competitors])
+    for competitor in dict.fromkeys(names):
         for recall in RECALLS:
             wanted = [summary for summary in relevant if summary.qps_at(mode, BASELINE, recall) is not None]
             ratios = [summary.ratio(mode, competitor, recall) for summary in wanted]
@@ -112,12 +140,16 @@ def _summarise_dataset(records: Sequence[Record]) -> DatasetSummary:
     last = records[-1]
     summary = DatasetSummary(last["dataset"], last["machine"], last.get("reproduce", ""), last["time"])
     searches: dict[Mode, dict[tuple[str, str], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    pace = paces(records)
+    summary.paces = list(pace.values())
+    summary.filtered = filter_family_summaries([r for r in records if r["type"] == "filtered"])
     repeated: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         match record["type"]:
             case "build":
                 summary.builds.append(_build(record))
-            case "search":
+            case "search" if not record["pacer"]:
+                record = _at_pace(record, pace)
                 key = (record["competitor"], f"{record['build']} {record['search']}")
                 searches[(record["mode"], record["threads"])][key].append(record)
                 summary.k = record["k"]
@@ -151,9 +183,18 @@ def _build(record: Mapping[str, Any]) -> Build:
         record["build"],
         record["seconds"],
         record["threads"],
+        record["peak_bytes"],
         record["bytes_reported"],
-        record["bytes_measured"],
+        record["bytes_mapped"],
+        record["bytes_resident"],
+        record["raw_bytes"],
     )
+
+
+def _at_pace(record: Record, pace: Mapping[tuple[str, Mode], float]) -> Record:
+    factor = pace.get((record["run"], (record["mode"], record["threads"])), 1.0)
+    latencies = record["latency_ms"] and [value / factor for value in record["latency_ms"]]
+    return {**record, "qps": record["qps"] * factor, "latency_ms": latencies}
 
 
 def _point(repeats: Sequence[Record]) -> Point:

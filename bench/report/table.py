@@ -7,9 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nearfield.bench.adapters import BASELINE
 from nearfield.bench.frontier import RECALLS, Point
+from nearfield.bench.report.filtered import ENOUGH
+from nearfield.bench.report.pace import Mode
 from nearfield.bench.report.style import DASH, bytes_text, rate_text, ratio_text, seconds_text
-from nearfield.bench.report.summary import BASELINE, DatasetSummary, Mode, mean_ratios
+from nearfield.bench.report.summary import DatasetSummary, mean_ratios
 
 _LATENCY_RECALL = 0.95
 _OURS = "bold blue"
@@ -20,7 +23,13 @@ def print_summaries(console: Console, summaries: Sequence[DatasetSummary]) -> No
     for summary in summaries:
         for mode in sorted(summary.curves):
             _print(console, _speeds(summary, mode))
-        for table in (_builds(summary), _imports(summary), _http(summary), _filters(summary)):
+        for table in (
+            _builds(summary),
+            _filtered(summary),
+            _imports(summary),
+            _http(summary),
+            _filters(summary),
+        ):
             _print(console, table)
     means = mean_ratios(summaries, ("batch", 1))
     if len(summaries) > 1 and means:
@@ -83,15 +92,36 @@ def _latencies(points: Sequence[Point]) -> str:
 
 def _builds(summary: DatasetSummary) -> Table:
     table = _table(f"{summary.name}: builds", "index")
-    for column in ("build time", "memory reported", "memory measured"):
+    for column in ("build time", "peak memory", "index"):
         table.add_column(column, justify="right")
     for build in sorted(summary.builds, key=lambda b: (b.competitor not in summary.ours, b.label)):
         table.add_row(
             Text(build.label, style=_OURS if build.ours else ""),
             seconds_text(build.seconds),
-            bytes_text(build.bytes_reported),
-            bytes_text(build.bytes_measured),
+            bytes_text(build.peak_bytes),
+            bytes_text(build.held_bytes),
         )
+    return table
+
+
+def _filtered(summary: DatasetSummary) -> Table:
+    table = _table(f"{summary.name}: filtered queries per second at recall {ENOUGH}, 1 thread", "index")
+    for column in ("filter", "matching", "one per call", "per filter", "best recall", "short"):
+        table.add_column(column, justify="right")
+    for family, measured in summary.filtered.items():
+        for name, speed in measured.speeds.items():
+            ratio = ratio_text(measured.ratio(name, "single")) if speed.ours else ""
+            table.add_row(
+                Text(name, style=_OURS if speed.ours else ""),
+                family,
+                f"{measured.selectivity:.2%}",
+                f"{rate_text(speed.single)} {ratio}".strip(),
+                rate_text(speed.batch),
+                f"{speed.best_recall:.4f}",
+                str(speed.short_answers),
+            )
+    if table.row_count:
+        table.caption = "factors: relative to the fastest peer at the same recall"
     return table
 
 

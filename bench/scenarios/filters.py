@@ -10,12 +10,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from nearfield.bench.adapters.base import Competitor
 from nearfield.bench.datasets import Dataset, DatasetError
-from nearfield.bench.harness import Plan, Reporter
+from nearfield.bench.harness import Reporter
+from nearfield.bench.job import Job
 from nearfield.bench.machine import load_average
 from nearfield.bench.measure import percentiles_ms
 from nearfield.bench.payloads import FILTERS, Payloads, filter_families, filter_quality
-from nearfield.bench.records import RecordWriter
 from nearfield.engine import Database
 from nearfield.engine.collection import Collection
 from nearfield.engine.filter.parse import parse_filter
@@ -30,12 +31,15 @@ _QUICK_QUERIES = 100
 _SETTLE_LIMIT_S = 1800.0
 
 
-def measure_filters(dataset: Dataset, plan: Plan, writer: RecordWriter, reporter: Reporter) -> None:
+def measure_filters(job: Job, competitors: Sequence[Competitor], reporter: Reporter) -> None:
     """Index the data set with its payloads in a temporary directory and run every filter family.
+
+    Nothing but our own collection is measured: `competitors` is not looked at.
 
     Raises:
         DatasetError: the data set has no filters, or only some of its rows were loaded.
     """
+    dataset, plan = job.source.load(), job.plan
     families = filter_families(dataset.folder)
     if not families or dataset.folder is None:
         raise DatasetError(
@@ -45,6 +49,7 @@ def measure_filters(dataset: Dataset, plan: Plan, writer: RecordWriter, reporter
     with (
         tempfile.TemporaryDirectory(prefix="nearfield-bench-") as directory,
         Database.open(Path(directory)) as database,
+        job.writer(dataset) as writer,
     ):
         collection = _filled(database, dataset, payloads, reporter)
         queries = min(_QUICK_QUERIES if plan.quick else _QUERIES, len(dataset.queries))

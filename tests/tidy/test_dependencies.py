@@ -25,8 +25,13 @@ def _canonical(distribution: str) -> str:
 
 
 def _imported(everywhere: bool) -> dict[str, str]:
-    """Distribution -> a file that imports it; unless `everywhere`, only imports at the top of a module."""
-    installed = packages_distributions()
+    """Distribution -> a file that imports it; unless `everywhere`, only imports at the top of a module.
+
+    What is not declared goes by its import name, whether it is installed here or not.
+    """
+    installed, project = packages_distributions(), _project()
+    extras = [name for names in project["optional-dependencies"].values() for name in names]
+    declared = _names(project["dependencies"]) | _names(extras)
     found: dict[str, str] = {}
     for path in package_files():
         tree = ast.parse((ROOT / path).read_text())
@@ -34,7 +39,8 @@ def _imported(everywhere: bool) -> dict[str, str]:
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             for top in {module.split(".")[0] for module in modules} - sys.stdlib_module_names - {"nearfield"}:
-                found[_canonical(installed.get(top, [top])[0])] = str(path)
+                named = {_canonical(name) for name in installed.get(top, [])} & declared
+                found[min(named, default=_canonical(top))] = str(path)
     return found
 
 

@@ -53,8 +53,11 @@ def _records(name: str, factor: float, run: str = "r1", cores: float = 1.0) -> l
                 **who,
                 "threads": 2,
                 "seconds": 1.5,
+                "peak_bytes": 3_000,
                 "bytes_reported": 10_000,
-                "bytes_measured": 9,
+                "bytes_mapped": 500,
+                "bytes_resident": 9,
+                "raw_bytes": 32_000,
             }
         )
         recalls = [1.0] if competitor == "faiss-flat" else [0.8, 0.9, 0.96, 0.995, 0.94]
@@ -66,7 +69,7 @@ def _records(name: str, factor: float, run: str = "r1", cores: float = 1.0) -> l
                     records.append(
                         {"type": "search", **common, **who, "search": {"ef": ef}, "k": 10, "mode": mode,
                          "threads": threads, "repeat": repeat, "recall": recall, "qps": qps * noise,
-                         "latency_ms": latency, "cores": cores}
+                         "latency_ms": latency, "cores": cores, "pacer": False}
                     )  # fmt: skip
     return records
 
@@ -85,7 +88,20 @@ def _service_records(name: str) -> list[Record]:
         {"type": "import", **common, "method": "bulk", "points": 1000, "points_per_s": 54321.0},
         {"type": "http", **common, **measured, "label": "default parameters"},
         {"type": "filter", **common, **measured, **by_year},
+        *_filtered_records(common),
     ]
+
+
+def _filtered_records(common: Record) -> list[Record]:
+    """Ours three times as fast as the faster of two peers; a third one does not reach the recall."""
+    speeds = {"nearfield-hnsw": (0.97, 300.0), "hnswlib": (0.96, 100.0), "faiss-hnsw": (0.99, 50.0)}
+    return [
+        {"type": "filtered", **common, "family": "by_year", "competitor": name, "build": {}, "search": {},
+         "ours": name.startswith("nearfield"), "mode": mode, "threads": 1, "k": 10, "repeat": 0, "qps": qps,
+         "recall": recall, "queries": 7, "filters": 3, "selectivity": 0.2, "short_answers": 0}
+        for name, (recall, qps) in {**speeds, "faiss-ivf": (0.8, 9000.0)}.items()
+        for mode in ("single", "batch")
+    ]  # fmt: skip
 
 
 def test_frontier_and_interpolation() -> None:
@@ -107,6 +123,13 @@ def test_summary_takes_medians_of_the_newest_run() -> None:
     assert summary.ratio(("batch", 1), "nearfield-hnsw", 0.95) == pytest.approx(2.0)
     assert summary.qps_at(("batch", 1), "hnswlib", 0.999) is None
     assert (len(summary.imports), len(summary.http), len(summary.filters)) == (1, 1, 1)
+
+
+def test_filtered_speeds_are_compared_with_the_fastest_peer_of_enough_recall() -> None:
+    family = summarise([*_records("x", 2.0), *_service_records("x")])[0].filtered["by_year"]
+    assert family.ratio("nearfield-hnsw", "single") == pytest.approx(3.0)
+    assert family.speeds["faiss-ivf"].single is None and family.ratio("faiss-ivf", "batch") is None
+    assert (family.queries, family.filters, family.speeds["faiss-ivf"].best_recall) == (7, 3, 0.8)
 
 
 def test_geometric_mean_over_data_sets() -> None:
@@ -160,6 +183,9 @@ def test_page_stands_alone_and_is_well_formed() -> None:
         "by_year",
         "one thread got 40% of a core",
         "generated, not real",
+        "3.00\u00d7",
+        "by_year: 20.00% of the rows qualify; 7 queries, 3 filters",
+        "best of the peers",
     ):
         assert text in page
 

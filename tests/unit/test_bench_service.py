@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -6,6 +7,7 @@ import pytest
 
 from nearfield.bench.datasets import Dataset, DatasetError, load_dataset
 from nearfield.bench.harness import Plan, Reporter
+from nearfield.bench.job import Job, Source
 from nearfield.bench.load.closed_loop import LoadError
 from nearfield.bench.records import RESULTS, Record, RecordWriter, read_records
 from nearfield.bench.scenarios import http_import
@@ -69,8 +71,8 @@ def test_no_server(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_filters_embedded(dataset: Dataset, tmp_path: Path) -> None:
-    with RecordWriter(tmp_path / RESULTS, {"dataset": dataset.describe()}) as writer:
-        measure_filters(dataset, PLAN, writer, Reporter())
-        with pytest.raises(DatasetError, match="has no filters"):
-            measure_filters(dataset.limited(200, None), PLAN, writer, Reporter())
+    job = Job(Source(str(dataset.folder)), PLAN, tmp_path, {})
+    measure_filters(job, [], Reporter())
+    with pytest.raises(DatasetError, match="has no filters"):
+        measure_filters(replace(job, source=Source(str(dataset.folder), rows=200)), [], Reporter())
     _check_filters(read_records(tmp_path / RESULTS))

@@ -1,5 +1,5 @@
-import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,17 @@ from nearfield.bench.__main__ import app
 from nearfield.bench.adapters import installed_peers
 from nearfield.bench.adapters.base import Competitor, Params, Shape, doubling, nlist_for
 from nearfield.bench.adapters.nearfield import our_competitors
+from nearfield.bench.builds import Cached, cached
 from nearfield.bench.datasets import Dataset, load_dataset
-from nearfield.bench.harness import Plan, Reporter, sweep
+from nearfield.bench.harness import Pacer, Plan, Reporter, Setting, sweep, worth_timing
+from nearfield.bench.isolate import IsolatedError, isolated
 from nearfield.bench.records import RESULTS, RecordWriter, latest_runs, read_records
+from nearfield.bench.report.pace import paces
+from tests.helpers.bench_sets import write_set
+from tests.helpers.child_calls import echo, leave
 
 PLAN = Plan(threads=2, repeats=2, slice_s=0.001, recall_s=0.01)
+_WASTE = 64 << 20
 
 
 class _Oracle:
@@ -25,8 +31,19 @@ class _Oracle:
     def __init__(self, truth: NDArray[np.int64], log: list[str], name: str) -> None:
         self._truth, self._log, self._name = truth, log, name
 
+    def prepare(self, rows: NDArray[Any], metric: str) -> NDArray[Any]:
+        return np.asarray(rows, np.float64)
+
     def fit(self, rows: NDArray[Any], metric: str, threads: int, training_queries: Any = None) -> None:
+        assert rows.dtype == np.float64
+        self._waste = np.ones(_WASTE // 8)
         self._log.append(f"fit {self._name}")
+
+    def save(self, path: Path) -> None:
+        path.write_text("saved")
+
+    def open(self, path: Path, metric: str, dimensions: int) -> None:
+        assert path.read_text() == "saved"
 
     def set_query_arguments(self, params: Params, threads: int) -> None:
         self._keep = params["keep"]
@@ -39,8 +56,8 @@ class _Oracle:
         time.sleep(1e-4)
         return self._answers(len(queries), k)
 
-    def memory_bytes(self) -> int | None:
-        return 4321
+    def memory_bytes(self) -> tuple[int | None, int]:
+        return 4321, 99
 
     def _answers(self, count: int, k: int) -> NDArray[Any]:
         found = self._truth[:count, :k].copy()
@@ -64,43 +81,86 @@ def _oracle(dataset: Dataset, name: str, log: list[str], keeps: list[int], **mor
     )
 
 
-def _swept(dataset: Dataset, competitors: list[Competitor], plan: Plan, path: Path) -> list[dict[str, Any]]:
+def _built(dataset: Dataset, competitors: list[Competitor], folder: Path) -> list[Cached]:
+    shape = Shape(dataset.count, dataset.dimensions)
+    indexes = [cached(folder, dataset, c, params, "1") for c in competitors for params in c.builds(shape)]
+    for index in indexes:
+        index.build(dataset, 2)
+    return indexes
+
+
+def _swept(
+    dataset: Dataset, indexes: list[Cached], path: Path, pacers: Sequence[Pacer] = ()
+) -> list[dict[str, Any]]:
     with RecordWriter(path, {"dataset": dataset.describe(), "machine": {}}) as writer:
-        sweep(dataset, competitors, plan, writer, Reporter())
+        sweep(dataset, indexes, pacers, PLAN, writer, Reporter())
     return read_records(path)
 
 
 def test_recall_is_measured_and_rounds_are_interleaved(dataset: Dataset, tmp_path: Path) -> None:
     log: list[str] = []
-    a, b = _oracle(dataset, "a", log, [5, 8], ours=True), _oracle(dataset, "b", log, [5, 8])
-    records = _swept(dataset, [a, b], PLAN, tmp_path / RESULTS)
+    a, b = _oracle(dataset, "a", log, [9, 10], ours=True), _oracle(dataset, "b", log, [9, 10])
+    records = _swept(dataset, _built(dataset, [a, b], tmp_path), tmp_path / RESULTS)
     builds = [record for record in records if record["type"] == "build"]
-    assert [(build["competitor"], build["bytes_reported"]) for build in builds] == [("a", 4321), ("b", 4321)]
+    assert [(b["competitor"], b["bytes_reported"], b["bytes_mapped"]) for b in builds] == [
+        ("a", 4321, 99),
+        ("b", 4321, 99),
+    ]
+    assert all(0.9 * _WASTE < build["peak_bytes"] < 1.5 * _WASTE for build in builds)
     searches = [record for record in records if record["type"] == "search"]
-    assert {(s["search"]["keep"], round(s["recall"], 9)) for s in searches} == {(5, 0.5), (8, 0.8)}
-    assert {(s["mode"], s["threads"]) for s in searches} == {("batch", 1), ("batch", 2), ("single", 1)}
+    assert {(s["search"]["keep"], round(s["recall"], 9)) for s in searches} == {(9, 0.9), (10, 1.0)}
+    modes = [("batch", 1), ("batch", 2), ("single", 1)]
     assert all((s["latency_ms"] is not None) == (s["mode"] == "single") for s in searches)
-    order = [(s["repeat"], s["search"]["keep"], s["competitor"]) for s in searches[::3]]
-    assert order == [(r, keep, name) for r in (0, 1) for keep in (5, 8) for name in ("a", "b")]
-    assert "a keep=5 threads=2" in log and "a keep=5 threads=1" in log
+    order = [((s["mode"], s["threads"]), s["repeat"], s["search"]["keep"], s["competitor"]) for s in searches]
+    assert order == [
+        (mode, r, keep, name) for r in (0, 1) for mode in modes for keep in (9, 10) for name in ("a", "b")
+    ]
+    assert "a keep=9 threads=2" in log and "a keep=9 threads=1" in log
+
+
+def test_only_settings_near_the_frontier_are_timed(dataset: Dataset, tmp_path: Path) -> None:
+    a = _oracle(dataset, "a", [], [])
+    index, adapter = cached(tmp_path, dataset, a, {}, "1"), a.make({})
+
+    def setting(recall: float, rate: float) -> Setting:
+        return Setting(index, adapter, {"r": recall}, recall, 100, rate)
+
+    slow, near, fast = setting(0.93, 100.0), setting(0.95, 900.0), setting(0.95, 1000.0)
+    low, lowest, high = setting(0.80, 3000.0), setting(0.5, 9000.0), setting(0.99, 300.0)
+    kept = worth_timing([slow, near, fast, low, lowest, high])
+    assert sorted(s.recall for s in kept) == [0.80, 0.95, 0.99]
+    assert fast in kept and near not in kept
+
+
+def test_the_baseline_beside_tells_the_pace(dataset: Dataset, tmp_path: Path) -> None:
+    [own] = _built(dataset, [_oracle(dataset, "hnswlib", [], [9])], tmp_path)
+    [other] = _built(dataset, [_oracle(dataset, "a", [], [9])], tmp_path)
+    records = _swept(dataset, [other], tmp_path / RESULTS, [Pacer(own, {"keep": 9}, 0.9)])
+    searches = [record for record in records if record["type"] == "search"]
+    assert {(s["competitor"], s["pacer"]) for s in searches} == {("a", False), ("hnswlib", True)}
+
+    def search(run: str, competitor: str, qps: float, pacer: bool) -> dict[str, Any]:
+        fixed = {"type": "search", "mode": "batch", "threads": 1, "build": {}, "search": {}}
+        return {**fixed, "run": run, "competitor": competitor, "qps": qps, "pacer": pacer}
+
+    measured = [search("one", "hnswlib", 100.0, False), search("two", "hnswlib", 50.0, True)]
+    assert paces([*measured, search("two", "a", 500.0, False)]) == {("two", ("batch", 1)): pytest.approx(2.0)}
+
+
+def test_an_index_of_another_version_is_not_reused(dataset: Dataset, tmp_path: Path) -> None:
+    a = _oracle(dataset, "a", [], [9])
+    [index] = _built(dataset, [a], tmp_path)
+    facts = index.facts()
+    assert facts is not None and facts["competitor"] == "a" and facts["seconds"] >= 0
+    assert cached(tmp_path, dataset, a, index.params, "2").facts() is None
+    index.remove()
+    assert index.facts() is None and not index.folder.exists()
 
 
 def test_a_saturated_build_is_not_swept_further(dataset: Dataset, tmp_path: Path) -> None:
-    competitor = _oracle(dataset, "a", [], [9, 10, 11, 12])
-    records = _swept(dataset, [competitor], PLAN, tmp_path / RESULTS)
-    assert {s["search"]["keep"] for s in records if s["type"] == "search"} == {9, 10}
-
-
-def test_a_spent_budget_still_finishes_the_first_round(dataset: Dataset, tmp_path: Path) -> None:
-    plan = Plan(threads=1, repeats=50, slice_s=0.001, recall_s=0.01, budget_s=0.001)
-    records = _swept(dataset, [_oracle(dataset, "a", [], [5, 8])], plan, tmp_path / RESULTS)
-    assert {s["repeat"] for s in records if s["type"] == "search"} == {0}
-    assert len([s for s in records if s["type"] == "search"]) == 4
-
-
-def test_a_metric_a_library_lacks_is_left_out(dataset: Dataset, tmp_path: Path) -> None:
-    only_l2 = _oracle(dataset, "a", [], [5], metrics=frozenset({"l2"}))
-    assert _swept(dataset, [only_l2], PLAN, tmp_path / RESULTS) == []
+    log: list[str] = []
+    _swept(dataset, _built(dataset, [_oracle(dataset, "a", log, [9, 10, 11])], tmp_path), tmp_path / RESULTS)
+    assert any("keep=10" in line for line in log) and not any("keep=11" in line for line in log)
 
 
 def test_interruption_keeps_what_was_measured(dataset: Dataset, tmp_path: Path) -> None:
@@ -112,12 +172,28 @@ def test_interruption_keeps_what_was_measured(dataset: Dataset, tmp_path: Path) 
         def stage(self, name: str, total: int) -> None:
             self.timing = name == "timing"
 
+    indexes = _built(dataset, [_oracle(dataset, "a", [], [9])], tmp_path)
     with (
         pytest.raises(KeyboardInterrupt),
         RecordWriter(tmp_path / RESULTS, {"dataset": dataset.describe()}) as writer,
     ):
-        sweep(dataset, [_oracle(dataset, "a", [], [5, 8])], PLAN, writer, Impatient())
+        sweep(dataset, indexes, [], PLAN, writer, Impatient())
     assert [record["type"] for record in read_records(tmp_path / RESULTS)] == ["build", "search"]
+
+
+def test_a_child_reports_and_its_failure_is_told() -> None:
+    class Heard(Reporter):
+        def __init__(self) -> None:
+            self.words: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.words.append(text)
+
+    heard = Heard()
+    isolated(echo, "word", reporter=heard)
+    assert heard.words == ["word"]
+    with pytest.raises(IsolatedError, match="status 7"):
+        isolated(leave, 7, reporter=heard)
 
 
 def test_records_survive_torn_lines_and_later_runs(tmp_path: Path) -> None:
@@ -136,12 +212,16 @@ def test_records_survive_torn_lines_and_later_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("competitor", [*our_competitors(), *installed_peers()], ids=lambda c: c.name)
-def test_every_competitor_finds_neighbours(competitor: Competitor, dataset: Dataset) -> None:
+def test_every_competitor_finds_neighbours(competitor: Competitor, dataset: Dataset, tmp_path: Path) -> None:
     shape = Shape(dataset.count, dataset.dimensions, quick=True)
     for metric in sorted(competitor.metrics & {"l2", "ip", "cosine"}):
         build = competitor.builds(shape)[0]
-        adapter = competitor.make(build)
-        adapter.fit(dataset.base, metric, 1)
+        built, adapter = competitor.make(build), competitor.make(build)
+        built.fit(built.prepare(dataset.base, metric), metric, 1)
+        built.save(tmp_path / metric)
+        adapter.open(tmp_path / metric, metric, dataset.dimensions)
+        held, mapped = adapter.memory_bytes()
+        assert (held or 0) + mapped >= dataset.base.nbytes / 2
         adapter.set_query_arguments(competitor.searches(shape, build)[-1], 1)
         found = adapter.batch_query(dataset.queries, 10)
         assert found.shape == (len(dataset.queries), 10)
@@ -151,6 +231,34 @@ def test_every_competitor_finds_neighbours(competitor: Competitor, dataset: Data
         ]
         assert np.mean(right) / 10 > 0.8
         assert len(np.intersect1d(adapter.query(dataset.queries[0], 10), found[0])) >= 9
+
+
+_FILTERED = [c for c in [*our_competitors(), *installed_peers()] if hasattr(c.make({}), "set_filter")]
+
+
+@pytest.mark.parametrize("competitor", _FILTERED, ids=lambda c: c.name)
+def test_filters_let_only_qualifying_rows_through(
+    competitor: Competitor, dataset: Dataset, tmp_path: Path
+) -> None:
+    shape = Shape(dataset.count, dataset.dimensions, quick=True)
+    build = competitor.builds(shape)[0]
+    built: Any = competitor.make(build)
+    built.fit(built.prepare(dataset.base, "ip"), "ip", 1)
+    built.save(tmp_path / "index")
+    adapter: Any = competitor.make(build)
+    adapter.open(tmp_path / "index", "ip", dataset.dimensions)
+    adapter.set_query_arguments(competitor.searches(shape, build)[-1], 1)
+    allowed = np.arange(dataset.count) % 4 == 1
+    exact = np.where(allowed, dataset.queries[:20] @ dataset.base.T, -np.inf)
+    truth = np.argsort(-exact, axis=1, kind="stable")[:, :10]
+    adapter.set_filter(allowed)
+    found = adapter.batch_query(dataset.queries[:20], 10)
+    assert allowed[found[found >= 0]].all()
+    share = [len(np.intersect1d(row, right)) / 10 for row, right in zip(found, truth, strict=True)]
+    assert np.mean(share) > 0.8
+    assert len(np.intersect1d(adapter.query(dataset.queries[0], 10), found[0])) >= 9
+    adapter.set_filter(None)
+    assert not allowed[adapter.batch_query(dataset.queries[:20], 10)].all()
 
 
 def test_grids_and_names() -> None:
@@ -164,25 +272,34 @@ def test_grids_and_names() -> None:
         our_competitors(["nosuch"])
 
 
-def test_the_command_measures_and_reports(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    options = ["--quick", "--limit", "300", "--queries", "20", "--kinds", "flat,hnsw", "--peers", "hnswlib"]
-    done = CliRunner().invoke(app, ["generated", *options, "--out", str(out)])
+def test_the_command_measures_resumes_and_reports(tmp_path: Path) -> None:
+    folder, out = write_set(tmp_path / "tiny-12-ip"), tmp_path / "out"
+    options = ["--quick", "--kinds", "hnsw", "--peers", "hnswlib", "--resume", "--out", str(out)]
+    done = CliRunner().invoke(app, [str(folder), "--scenario", "search,filters", *options])
     assert done.exit_code == 0, done.output
-    assert "nearfield-hnsw" in done.output and "hnswlib" in done.output and "not real data" in done.output
+    assert "nearfield-hnsw" in done.output and "hnswlib" in done.output
     records = read_records(out / RESULTS)
-    assert {record["competitor"] for record in records} == {"nearfield-flat", "nearfield-hnsw", "hnswlib"}
+    assert [r["competitor"] for r in records if r["type"] == "build"] == ["hnswlib", "nearfield-hnsw"]
+    assert {r["competitor"] for r in records if r["type"] == "search" and r["pacer"]} == {"hnswlib"}
+    filtered = [record for record in records if record["type"] == "filtered"]
+    assert {(r["family"], r["competitor"]) for r in filtered} == {
+        (family, name) for family in ("decade", "tag") for name in ("hnswlib", "nearfield-hnsw")
+    }
+    assert all(r["recall"] == 1.0 and r["short_answers"] == 0 for r in filtered if r["ours"])
     machine = records[0]["machine"]
     assert machine["cores"] >= 1 and machine["isa"] and machine["versions"]["hnswlib"]
     page = (out / "report.html").read_text()
-    assert "nearfield-hnsw" in page and "generated, not real" in page
-    assert all(json.loads(line) for line in (out / RESULTS).read_text().splitlines())
-    again = CliRunner().invoke(app, ["--render", "--out", str(out)])
-    assert again.exit_code == 0 and "hnswlib" in again.output
+    assert "nearfield-hnsw" in page and "decade: 10.00% of the rows qualify" in page
+    again = CliRunner().invoke(app, [str(folder), *options])
+    assert again.exit_code == 0 and "measured already" in again.output
+    assert len(read_records(out / RESULTS)) == len(records)
 
 
 def test_the_command_explains_its_refusals(tmp_path: Path) -> None:
     runner = CliRunner()
+    assert runner.invoke(app, ["generated", "--all"]).exit_code == 2
+    unknown = runner.invoke(app, ["generated", "--scenario", "nosuch", "--out", str(tmp_path)])
+    assert unknown.exit_code == 2 and "no scenario nosuch; known: search" in unknown.output
     missing = runner.invoke(app, ["nosuch", "--data-dir", str(tmp_path), "--out", str(tmp_path)])
     assert missing.exit_code == 2 and "no data set `nosuch`" in missing.output
     assert runner.invoke(app, ["--out", str(tmp_path)]).exit_code == 2
