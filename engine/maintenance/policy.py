@@ -12,7 +12,7 @@ from typing import Final
 
 TIER_FACTOR: Final = 4
 """Segments whose sizes differ by less than this factor are of one tier, and worth merging with each other."""
-INDEX_ROWS_WHILE_WRITING: Final = 250_000
+INDEX_ROWS_WHILE_WRITING: Final = 100_000
 """Rows from which a segment is indexed even though writing goes on."""
 
 
@@ -139,8 +139,19 @@ def rewrite_job(state: CollectionState, thresholds: Thresholds) -> Job | None:
     for segment in state.sealed:
         dead = segment.rows - segment.live_rows
         if dead and (not segment.live_rows or dead >= thresholds.deleted_share_vacuum * segment.rows):
-            return Vacuum(segment.id)
+            return _vacuum(segment, state.sealed, thresholds)
     return _merge(state.sealed, paused, thresholds) or _build(state.sealed, paused)
+
+
+def _vacuum(segment: SegmentState, sealed: Sequence[SegmentState], thresholds: Thresholds) -> Vacuum | Merge:
+    """Rewrites a segment; one with an index takes in what is small beside it, which costs little more."""
+    taken, total = [segment], segment.live_rows
+    for other in sorted(sealed, key=lambda other: (other.live_rows, other.id)):
+        grown = total + other.live_rows
+        small = grown <= (1 + 1 / TIER_FACTOR) * segment.live_rows and grown <= thresholds.sealed_rows_max
+        if segment.indexed and other is not segment and small and _is_fresh(other, thresholds):
+            taken, total = [*taken, other], grown
+    return Merge(tuple(other.id for other in taken)) if len(taken) > 1 else Vacuum(segment.id)
 
 
 def _merge(sealed: Sequence[SegmentState], paused: bool, thresholds: Thresholds) -> Merge | None:

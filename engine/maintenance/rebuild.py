@@ -1,17 +1,21 @@
 """The jobs: each writes files beside the living collection, then registers them in one step of its writer."""
 
+import logging
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from nearfield.engine.index.protocol import BuildContext, Cancel, VectorIndex
+import numpy as np
+
+from nearfield.engine.errors import Cancelled
+from nearfield.engine.index.protocol import BuildContext, Cancel, ExtendingBuilder, VectorIndex
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.maintenance import policy
 from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.index_files import StoredIndex, save_index
 from nearfield.engine.segment.manifest import Manifest
 from nearfield.engine.segment.sealed import SealedSegment
-from nearfield.engine.segment.segment_set import Segment
+from nearfield.engine.segment.segment_set import Segment, local_positions
 from nearfield.engine.segment.write_segment import write_segment
 from nearfield.engine.storage.apply import Run
 from nearfield.engine.storage.collection_store import CollectionStore
@@ -19,6 +23,8 @@ from nearfield.engine.storage.durable import new_directory, remove_tree
 from nearfield.engine.storage.effects import Effects
 from nearfield.engine.storage.recovery import open_or_quarantine
 from nearfield.engine.storage.transaction import Transaction
+
+_log = logging.getLogger(__name__)
 
 
 def run_job(job: policy.Job, parts: CollectionStore, cancel: Cancel) -> None:
@@ -80,7 +86,7 @@ def _merge(parts: CollectionStore, ids: Sequence[str], cancel: Cancel) -> None:
         if sealed is not None:
             for name in {name: None for source in sources for name in source.indexes}:
                 if wanted_index(parts, name, sealed.count) is not None:
-                    index, stored = _built(parts, sealed, name, cancel)
+                    index, stored = _built(parts, sealed, name, cancel, sources)
                     sealed, manifest = sealed.with_index(name, index), manifest.with_index(name, stored)
 
         def register(transaction: Transaction, effects: Effects) -> None:
@@ -109,16 +115,60 @@ def wanted_index(parts: CollectionStore, name: str, rows: int) -> IndexSpec | No
 
 
 def _built(
-    parts: CollectionStore, segment: SealedSegment, name: str, cancel: Cancel
+    parts: CollectionStore,
+    segment: SealedSegment,
+    name: str,
+    cancel: Cancel,
+    sources: Sequence[SealedSegment] = (),
 ) -> tuple[VectorIndex, StoredIndex]:
+    """The index of a new segment: that of a segment it was made of, changed, or else a new one."""
     vector = parts.schema.vectors[name]
     spec = wanted_index(parts, name, segment.count)
     assert spec is not None
     context = BuildContext(threads=parts.config.threads, seed=parts.config.seed, cancel=cancel)
-    index = parts.registry.builder(spec.kind).build(
-        segment.vectors(name), vector.distance.metric, spec.params, context
-    )
+    index = _extended(parts, segment, name, spec, context, sources)
+    if index is None:
+        index = parts.registry.builder(spec.kind).build(
+            segment.vectors(name), vector.distance.metric, spec.params, context
+        )
     return index, save_index(segment, name, vector.index, spec, index)
+
+
+def _extended(
+    parts: CollectionStore,
+    segment: SealedSegment,
+    name: str,
+    spec: IndexSpec,
+    context: BuildContext,
+    sources: Sequence[SealedSegment],
+) -> VectorIndex | None:
+    """The index of the largest source that has what is wanted, changed to the rows of a new segment.
+
+    None where no source has one, or where it could not be changed or better is not.
+    """
+    builder = parts.registry.builder(spec.kind)
+    suitable = [
+        (source.live_count, source.id, source, index)
+        for source in sources
+        if (index := source.index(name)) is not None
+        and (stored := parts.manifests[source.id].indexes.get(name)) is not None
+        and stored.spec == spec
+    ]
+    if not suitable or not isinstance(builder, ExtendingBuilder):
+        return None
+    _, _, source, index = max(suitable, key=lambda entry: entry[:2])
+    local, inside = local_positions(source, segment.rows)
+    metric = parts.schema.vectors[name].distance.metric
+    try:
+        return builder.extend(
+            index, np.where(inside, local, -1), segment.vectors(name), metric, spec.params, context
+        )
+    except Cancelled:
+        raise
+    except Exception as error:
+        # Whatever is wrong with the old index, the rows are there to build a new one.
+        _log.warning("%s: the index of %s could not be extended", parts.directory.name, name, exc_info=error)
+        return None
 
 
 def _build(parts: CollectionStore, segment: SealedSegment, name: str, cancel: Cancel) -> None:

@@ -54,6 +54,17 @@ def test_vacuum_from_the_share_of_dead_rows(dead: int, job: Vacuum | None) -> No
     assert rewrite_job(state(replace(built("a", 20_000), live_rows=20_000 - dead)), LIMITS) == job
 
 
+def test_a_vacuum_takes_in_what_is_small_and_fresh() -> None:
+    worn = replace(built("a", 100_000), live_rows=80_000)
+    small = [unbuilt("b", 12_000), unbuilt("c", 500), built("d", 11_000), unbuilt("e", 60_000)]
+    assert rewrite_job(state(worn, *small), LIMITS) == Merge(("a", "c", "b"))
+    assert rewrite_job(state(worn, built("d", 11_000), unbuilt("e", 60_000)), LIMITS) == Vacuum("a")
+    # Without an index there is nothing to extend, and a full segment takes in no more.
+    assert rewrite_job(state(replace(worn, indexed=False), *small), LIMITS) == Vacuum("a")
+    full = replace(LIMITS, sealed_rows_max=81_000)
+    assert rewrite_job(state(worn, *small), full) == Merge(("a", "c"))
+
+
 def test_after_an_import_all_is_merged_and_then_indexed_once() -> None:
     imported = [
         unbuilt(name, rows) for name, rows in [("a", 22_000), ("b", 22_000), ("c", 22_000), ("d", 9_000)]
