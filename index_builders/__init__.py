@@ -3,11 +3,26 @@
 Importing this package loads no index library; a kind's library loads when the kind is first used.
 """
 
+from nearfield.engine.index.multivector import MultiVectorIndexBuilder
 from nearfield.engine.index.protocol import IndexBuilder
 from nearfield.engine.index.registry import IndexPolicy, Registry
 from nearfield.index_builders.build import Index, build_index, open_index
+from nearfield.index_builders.multivector.build import (
+    MultiVectorLibraryIndex,
+    build_multivector_index,
+    open_multivector_index,
+)
 
-__all__ = ["Index", "build_index", "default_registry", "open_index", "register"]
+__all__ = [
+    "Index",
+    "MultiVectorLibraryIndex",
+    "build_index",
+    "build_multivector_index",
+    "default_registry",
+    "open_index",
+    "open_multivector_index",
+    "register",
+]
 
 
 def _flat() -> IndexBuilder:
@@ -52,6 +67,12 @@ def _auto() -> IndexPolicy:
     return AutoPolicy()
 
 
+def _muvera() -> MultiVectorIndexBuilder:
+    from nearfield.index_builders.multivector.builder import MuveraBuilder
+
+    return MuveraBuilder()
+
+
 def register(registry: Registry) -> None:
     """Register our kinds; this is the entry point that `nearfield.engine.index.registry.discover` finds."""
     registry.register("flat", _flat)
@@ -61,6 +82,8 @@ def register(registry: Registry) -> None:
     registry.register("lvq", _lvq)
     registry.register("leanvec", _leanvec)
     registry.register_policy("auto", _auto)
+    registry.register_multivector("muvera", _muvera)
+    registry.register_multivector("auto", _muvera)
 
 
 def default_registry() -> Registry:

@@ -86,10 +86,10 @@ class Index:
         Raises:
             InvalidRequest: wrong shape, NaN or infinite values, or a k or knob out of range.
         """
-        prepared = _check_queries(queries, self.dimensions)
+        prepared = check_queries(queries, self.dimensions)
         if not 1 <= k <= limits.SEARCH_LIMIT_MAX:
             raise InvalidRequest(f"k must be from 1 to {limits.SEARCH_LIMIT_MAX}, got {k}", "k")
-        words = _check_allow(allow, self.count)
+        words = check_allow(allow, self.count)
         hits = self._inner.search(prepared, int(k), {**knobs, "threads": threads}, words)
         return hits.rows, hits.distances
 
@@ -148,7 +148,7 @@ def build_index(
         InvalidRequest: unusable vectors, an unknown metric, kind or parameter, a seed out of range.
         Cancelled: `cancel` was set.
     """
-    rows = _check_rows(vectors, "vectors")
+    rows = check_rows(vectors, "vectors")
     if metric not in METRICS:
         raise InvalidRequest(f"metric must be one of {', '.join(METRICS)}, got {metric!r:.80}", "metric")
     if threads < 1:
@@ -157,7 +157,7 @@ def build_index(
         raise InvalidRequest(f"seed must be from 0 to {_SEED_MAX}, got {seed}", "seed")
     training = None
     if training_queries is not None:
-        training = _check_queries(training_queries, rows.shape[1], "training_queries")
+        training = check_queries(training_queries, rows.shape[1], "training_queries")
     registry = registry or discover()
     spec = registry.resolve({"kind": kind, "params": dict(params or {})}, len(rows), rows.shape[1], metric)
     context = BuildContext(threads, seed, training, progress, cancel)
@@ -181,7 +181,12 @@ def open_index(path: str | Path, *, registry: Registry | None = None) -> Index:
     return Index(spec, rows, inner)
 
 
-def _check_rows(value: ArrayLike, name: str) -> Rows:
+def check_rows(value: ArrayLike, name: str) -> Rows:
+    """Usable rows [n, d], contiguous; float64 becomes float32.
+
+    Raises:
+        InvalidRequest: another dtype or shape, or values that are not finite.
+    """
     array = np.asarray(value)
     if array.dtype == np.float64:
         array = _to_float32(array)
@@ -199,7 +204,12 @@ def _check_rows(value: ArrayLike, name: str) -> Rows:
     return np.ascontiguousarray(array)
 
 
-def _check_queries(value: ArrayLike, dimensions: int, name: str = "queries") -> NDArray[np.float32]:
+def check_queries(value: ArrayLike, dimensions: int, name: str = "queries") -> NDArray[np.float32]:
+    """Queries float32 [nq, dimensions], contiguous; [dimensions] is one query.
+
+    Raises:
+        InvalidRequest: another shape, or values that are not finite numbers.
+    """
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
         raise InvalidRequest(f"{name} must be numbers, got {array.dtype}", name)
@@ -228,10 +238,15 @@ def _check_finite(array: NDArray[Any], name: str) -> None:
             )
 
 
-def _check_allow(
+def check_allow(
     allow: NDArray[np.bool_] | NDArray[np.uint64] | None,
     count: int,
 ) -> NDArray[np.uint64] | None:
+    """A bitmap of `count` rows from one, or from bools; None stays None.
+
+    Raises:
+        InvalidRequest: another dtype or shape.
+    """
     if allow is None:
         return None
     words = bitmap.word_count(count)

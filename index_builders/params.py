@@ -62,8 +62,26 @@ class BoolParam:
         raise InvalidRequest(f"{self.name} must be true or false, got {value!r:.80}", f"params.{self.name}")
 
 
+@dataclass(frozen=True)
+class ChoiceParam:
+    """One of a few words."""
+
+    name: str
+    default: str
+    allowed: tuple[str, ...]
+
+    def check(self, value: object) -> str:
+        if isinstance(value, str) and value in self.allowed:
+            return value
+        raise InvalidRequest(
+            f"{self.name} must be one of {', '.join(self.allowed)}, got {value!r:.80}", f"params.{self.name}"
+        )
+
+
 def parse(
-    kind: str, declared: Sequence[IntParam | FloatParam | BoolParam], params: Mapping[str, Any]
+    kind: str,
+    declared: Sequence[IntParam | FloatParam | BoolParam | ChoiceParam],
+    params: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Every declared parameter, checked, with defaults for those not given.
 

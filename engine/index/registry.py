@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from nearfield.engine.errors import Corrupted, InvalidRequest
+from nearfield.engine.index.multivector import MultiVectorIndex, MultiVectorIndexBuilder
 from nearfield.engine.index.protocol import IndexBuilder, Rows, VectorIndex
 from nearfield.engine.index.spec import IndexConfig, IndexSpec
+from nearfield.engine.multivector.token_rows import TokenRows
 
 ENTRY_POINT_GROUP: Final = "nearfield.index_builders"
 """Each entry point names a function that takes a Registry and registers kinds in it."""
@@ -34,6 +36,8 @@ class Registry:
         self._builder_loaders: dict[str, Callable[[], IndexBuilder]] = {}
         self._policy_loaders: dict[str, Callable[[], IndexPolicy]] = {}
         self._builders: dict[str, IndexBuilder] = {}
+        self._multivector_loaders: dict[str, Callable[[], MultiVectorIndexBuilder]] = {}
+        self._multivector_builders: dict[str, MultiVectorIndexBuilder] = {}
 
     def register(self, kind: str, load: Callable[[], IndexBuilder]) -> None:
         """Make a kind known; `load` imports and makes its builder at first use.
@@ -52,6 +56,55 @@ class Registry:
         """
         self._reserve(kind)
         self._policy_loaders[kind] = load
+
+    def register_multivector(self, kind: str, load: Callable[[], MultiVectorIndexBuilder]) -> None:
+        """Make a kind for documents of many vectors known; its names are apart from those of other kinds.
+
+        Raises:
+            ValueError: the kind is taken.
+        """
+        if kind in self._multivector_loaders:
+            raise ValueError(f"multi-vector index kind `{kind}` is already registered")
+        self._multivector_loaders[kind] = load
+
+    def multivector_kinds(self) -> list[str]:
+        """Kinds for documents of many vectors, sorted."""
+        return sorted(self._multivector_loaders)
+
+    def multivector_builder(self, kind: str) -> MultiVectorIndexBuilder:
+        """The builder of a kind for documents of many vectors.
+
+        Raises:
+            InvalidRequest: no such kind.
+        """
+        builder = self._multivector_builders.get(kind)
+        if builder is None:
+            self._require_known(kind, self._multivector_loaders)
+            builder = self._multivector_builders.setdefault(kind, self._multivector_loaders[kind]())
+        return builder
+
+    def resolve_multivector(self, config: Mapping[str, Any]) -> IndexSpec:
+        """The concrete spec a user's index config means for documents of many vectors.
+
+        Raises:
+            InvalidRequest: unknown kind or parameter.
+        """
+        wanted = IndexConfig.parse(config)
+        builder = self.multivector_builder(wanted.kind)
+        return IndexSpec(builder.kind, builder.parse_params(wanted.params), builder.format_version)
+
+    def open_multivector(self, spec: IndexSpec, directory: Path, documents: TokenRows) -> MultiVectorIndex:
+        """As `open`, for documents of many vectors.
+
+        Raises:
+            Corrupted: damaged, for other documents, or in a format this version does not read: rebuild it.
+        """
+        if spec.kind not in self._multivector_loaders:
+            known = ", ".join(self.multivector_kinds())
+            raise Corrupted(f"multi-vector index kind `{spec.kind}` is not installed; known: {known}")
+        builder = self.multivector_builder(spec.kind)
+        _require_format(spec, builder.format_version)
+        return builder.open(directory, documents, spec.params)
 
     def kinds(self) -> list[str]:
         """Concrete kinds, sorted."""
@@ -108,11 +161,7 @@ class Registry:
         if spec.kind not in self._builder_loaders:
             raise Corrupted(f"index kind `{spec.kind}` is not installed; known: {', '.join(self.kinds())}")
         builder = self.builder(spec.kind)
-        if builder.format_version != spec.format_version:
-            raise Corrupted(
-                f"files of index kind `{spec.kind}` have format {spec.format_version}, "
-                f"expected {builder.format_version}"
-            )
+        _require_format(spec, builder.format_version)
         return builder.open(directory, rows, metric, spec.params)
 
     def _reserve(self, kind: str) -> None:
@@ -124,6 +173,13 @@ class Registry:
             raise InvalidRequest(
                 f"index kind must be one of {', '.join(sorted(known))}, got `{kind}`", "index.kind"
             )
+
+
+def _require_format(spec: IndexSpec, expected: int) -> None:
+    if spec.format_version != expected:
+        raise Corrupted(
+            f"files of index kind `{spec.kind}` have format {spec.format_version}, expected {expected}"
+        )
 
 
 def discover() -> Registry:

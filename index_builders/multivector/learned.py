@@ -1,0 +1,180 @@
+"""Learned cells: what MUVERA's random cells and projections become where there is data to learn from.
+
+A document's value in a cell is the mean of its tokens there less the mean of all tokens, or of its token
+nearest to the centre; the values of all cells, one behind the other, are projected by PCA of a sample of
+documents. A query is the sum over its tokens of the projection by the token's cell. Measured in decision
+record 0010.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine import _native
+from nearfield.engine.index.protocol import BuildContext
+from nearfield.engine.multivector.token_rows import TokenRows
+from nearfield.index_builders.base_rows import report
+from nearfield.index_builders.multivector.encoding import Sets, cancel_flag, parts, thread_pool
+
+_TOKENS_PER_CELL: Final = 100
+_ROUNDS: Final = 10
+_CODE_BLOCK: Final = 64
+_COLUMNS: Final = 4_096
+_LEAST_VARIANCE: Final = 1e-9
+
+
+class LearnedEncoding:
+    """Everything learned, as arrays.
+
+    Args:
+        centres: float32 [cells, d], of unit length.
+        mean: float32 [d], of all tokens.
+        row_side: float16 [cells, width, d], projects documents; only they need it, so it stays on disk.
+        origin: float32 [width], subtracted from encodings of documents.
+        codes: int8 [cells, width, d rounded up to 64] with `scales` float32 [cells, width]: the same
+            projection for queries.
+    """
+
+    cells = "kmeans"
+
+    def __init__(
+        self,
+        centres: NDArray[np.float32],
+        mean: NDArray[np.float32],
+        row_side: NDArray[np.float16],
+        origin: NDArray[np.float32],
+        codes: NDArray[np.int8],
+        scales: NDArray[np.float32],
+    ) -> None:
+        self._centres, self._mean, self._row_side, self._origin = centres, mean, row_side, origin
+        self._codes, self._scales = codes, scales
+        self._sums = codes.sum(axis=2, dtype=np.int32)
+        self._native = _native.LearnedCells(centres, mean)
+        self._projection: _native.CellProjection | None = None
+        self.dimensions: int = centres.shape[1]
+        self.width: int = codes.shape[1]
+
+    @classmethod
+    def open(cls, load: Callable[[str], Any]) -> "LearnedEncoding":
+        """The encoding of an index's files."""
+        return cls(*(load(name) for name in ("centres", "mean", "row_side", "origin", "codes", "scales")))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """See Encoding."""
+        return {
+            "centres": self._centres,
+            "mean": self._mean,
+            "row_side": self._row_side,
+            "origin": self._origin,
+            "codes": self._codes,
+            "scales": self._scales,
+        }
+
+    def documents(self, sets: Sets, context: BuildContext) -> NDArray[np.float32]:
+        """See Encoding."""
+        if self._projection is None:
+            self._projection = _native.CellProjection(self._row_side.astype(np.float32))
+        return self._native.encode_documents(
+            *sets, self._projection, self._origin, thread_pool(context.threads), cancel_flag(context)
+        )
+
+    def queries(self, sets: Sets, threads: int) -> NDArray[np.float32]:
+        """See Encoding."""
+        return self._native.encode_queries(*sets, self._codes, self._scales, self._sums, thread_pool(threads))
+
+    def forget_rows(self) -> None:
+        """Lets go of what only documents need, which is read again when there are some."""
+        self._projection = None
+
+    def resident_bytes(self) -> int:
+        """The centres, once as stored and once packed, and the query side."""
+        return 2 * self._centres.nbytes + sum(a.nbytes for a in (self._codes, self._scales, self._sums))
+
+
+def learn(
+    documents: TokenRows, cells: int, width: int, sample_documents: int, context: BuildContext
+) -> LearnedEncoding:
+    """Cells and projection of a sample of documents.
+
+    Args:
+        cells: at most the sample's tokens.
+        width: of the encodings; fewer where the sample has fewer documents.
+
+    Raises:
+        Cancelled: `context.cancel` was set.
+    """
+    rng = np.random.default_rng(context.seed)
+    with_tokens = np.flatnonzero(np.diff(documents.bounds()))
+    picked = with_tokens
+    if len(picked) > sample_documents:
+        picked = np.sort(rng.choice(with_tokens, sample_documents, replace=False))
+    sample = documents.take(picked)
+    tokens = sample.decode()
+    mean = tokens.mean(axis=0)
+    centres = _centres(tokens, min(cells, len(tokens)), context)
+    report(context, 0.1)
+    native = _native.LearnedCells(centres, mean)
+    values = np.empty((sample.count, centres.size), np.float16)
+    pool = thread_pool(context.threads)
+    for first, sets in parts(sample):
+        values[first : first + len(sets[1]) - 1] = native.blocks(*sets, pool, cancel_flag(context))
+    axes, origin = _principal(values, width, context)
+    row_side = axes.reshape(len(axes), len(centres), -1).transpose(1, 0, 2)
+    codes, scales = _query_side(row_side)
+    report(context, 0.4)
+    return LearnedEncoding(centres, mean, np.ascontiguousarray(row_side, np.float16), origin, codes, scales)
+
+
+def _centres(tokens: NDArray[np.float32], cells: int, context: BuildContext) -> NDArray[np.float32]:
+    """Spherical k-means on a sample of tokens."""
+    rng = np.random.default_rng(context.seed + 1)
+    wanted = min(len(tokens), cells * _TOKENS_PER_CELL)
+    sample = tokens[np.sort(rng.choice(len(tokens), wanted, replace=False))]
+    faiss.omp_set_num_threads(context.threads)
+    trained = faiss.Kmeans(
+        tokens.shape[1], cells, niter=_ROUNDS, seed=context.seed + 1, spherical=True,
+        min_points_per_centroid=1, max_points_per_centroid=_TOKENS_PER_CELL,
+    )  # fmt: skip
+    trained.train(np.ascontiguousarray(sample))
+    return np.array(trained.centroids, dtype=np.float32)
+
+
+def _principal(
+    values: NDArray[np.float16], width: int, context: BuildContext
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Principal axes of rows [n, D] with D far above n, float32 [width, D], and their products with the mean.
+
+    The axes come from the n x n matrix of products of the centred rows.
+    """
+    count, size = values.shape
+    mean = values.mean(axis=0, dtype=np.float32)
+    products = np.zeros((count, count), np.float32)
+    for start in range(0, size, _COLUMNS):
+        report(context, 0.1 + 0.15 * start / size)
+        block = values[:, start : start + _COLUMNS].astype(np.float32) - mean[start : start + _COLUMNS]
+        products += block @ block.T
+    variances, vectors = np.linalg.eigh(products)
+    report(context, 0.3)
+    variances, vectors = variances[::-1][:width], vectors[:, ::-1][:, :width]
+    kept = variances > _LEAST_VARIANCE * max(float(variances[0]), 1e-30)
+    weights = (vectors[:, kept] / np.sqrt(variances[kept])).T.astype(np.float32)
+    axes = np.empty((max(len(weights), 1), size), np.float32)
+    axes[0] = 0.0
+    for start in range(0, size, _COLUMNS):
+        report(context, 0.3 + 0.1 * start / size)
+        block = values[:, start : start + _COLUMNS].astype(np.float32) - mean[start : start + _COLUMNS]
+        axes[: len(weights), start : start + _COLUMNS] = weights @ block
+    return axes, axes @ mean
+
+
+def _query_side(row_side: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """The projection as int8 with a scale for every cell and dimension."""
+    cells, width, dimensions = row_side.shape
+    largest = np.abs(row_side).max(axis=2)
+    scales = np.ascontiguousarray(np.where(largest > 0, largest / 127, 1), np.float32)
+    codes = np.zeros((cells, width, -(-dimensions // _CODE_BLOCK) * _CODE_BLOCK), np.int8)
+    codes[:, :, :dimensions] = np.rint(row_side / scales[:, :, None])
+    return codes, scales
