@@ -12,17 +12,33 @@ from pathlib import Path
 
 import numpy as np
 
-from nearfield.engine import Collection, PointBatch, ScrollRequest, VectorColumn
+from nearfield.engine import (
+    Collection,
+    CollectionSchema,
+    Distance,
+    MultiVectorSpec,
+    PointBatch,
+    ScrollRequest,
+    VectorColumn,
+    VectorSpec,
+)
 from nearfield.engine.operation import DeletePoints, Operation, SetPayload, Upsert
 from nearfield.engine.payload import encode
 from tests.helpers.points import by_ids
 
 DIMENSIONS = 16
+TOKEN_DIMENSIONS = 4
+SCHEMA = CollectionSchema(
+    {
+        "": VectorSpec(DIMENSIONS, Distance.EUCLID, index={"kind": "hnsw", "params": {}}),
+        "tokens": VectorSpec(TOKEN_DIMENSIONS, Distance.DOT, multivector=MultiVectorSpec()),
+    }
+)
 IDS_PER_WRITER = 100_000
 _POOL = 600
 
 State = dict[int, tuple[bytes, bytes]]
-"""Payload and vector (float32 bytes) by id."""
+"""Payload, and vector and tokens (float32 bytes, one after the other) by id."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +64,23 @@ class Step:
         """What is set on top of the patched ones."""
         return {"patched": self.number}
 
+    def documents(self) -> list[np.ndarray]:
+        """One to four tokens for every point, cut from its vector."""
+        return [
+            vector.reshape(-1, TOKEN_DIMENSIONS)[: 1 + point % 4]
+            for point, vector in zip(self.ids, self.vectors, strict=True)
+        ]
+
     def operations(self) -> list[Operation]:
         """The engine's form; one transaction."""
         operations: list[Operation] = []
         if self.ids:
             payloads = [encode(self.payload(point)) for point in self.ids]
-            operations.append(Upsert(PointBatch(self.ids, {"": VectorColumn(self.vectors)}, payloads)))
+            columns = {
+                "": VectorColumn(self.vectors),
+                "tokens": VectorColumn.of_documents(self.documents()),
+            }
+            operations.append(Upsert(PointBatch(self.ids, columns, payloads)))
         if self.patched:
             operations.append(SetPayload(by_ids(*self.patched), self.patch()))
         if self.deleted:
@@ -62,9 +89,9 @@ class Step:
 
     def apply(self, state: State) -> None:
         """Do to a state what the request does to the collection."""
-        for point, vector in zip(self.ids, self.vectors, strict=True):
+        for point, vector, tokens in zip(self.ids, self.vectors, self.documents(), strict=True):
             payload = self.payload(point) | (self.patch() if point in self.patched else {})
-            state[point] = (encode(payload), vector.tobytes())
+            state[point] = (encode(payload), vector.tobytes() + tokens.tobytes())
         for point in self.deleted:
             state.pop(point, None)
 
@@ -127,7 +154,8 @@ def state_of(collection: Collection) -> State:
     for record in _records(collection):
         assert record.id not in state
         assert isinstance(record.id, int) and record.payload is not None and record.vectors is not None
-        state[record.id] = (record.payload, record.vectors[""].tobytes())
+        both = record.vectors[""].tobytes() + record.vectors["tokens"].tobytes()
+        state[record.id] = (record.payload, both)
     assert collection.count() == len(state)
     return state
 

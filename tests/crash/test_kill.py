@@ -15,9 +15,9 @@ import httpx
 import numpy as np
 import pytest
 
-from nearfield.engine import CollectionSchema, Database, Distance, EngineConfig, VectorSpec
+from nearfield.engine import Database, EngineConfig
 from nearfield.engine.storage.verify import verify_directory
-from tests.crash.ledger import DIMENSIONS, Ledger, State, state_of, step
+from tests.crash.ledger import SCHEMA, Ledger, State, state_of, step
 from tests.helpers.checkout import ROOT
 
 KILLS = int(os.environ.get("NEARFIELD_CRASH_KILLS", "10"))
@@ -87,9 +87,8 @@ def test_killed_server(tmp_path: Path, rng: random.Random) -> None:
 
 
 def create(data: Path) -> None:
-    vector = VectorSpec(DIMENSIONS, Distance.EUCLID, index={"kind": "hnsw", "params": {}})
     with Database.open(data, config=PATIENT) as database:
-        database.create_collection("points", CollectionSchema({"": vector}))
+        database.create_collection("points", SCHEMA)
 
 
 class Server:
@@ -130,8 +129,9 @@ class Server:
                 result = answer.json()["result"]
                 for point in result["points"]:
                     assert point["id"] not in state
-                    vector = np.array(point["vector"], dtype=np.float32)
-                    state[point["id"]] = (encoded(point["payload"]), vector.tobytes())
+                    both = [np.array(point["vector"][name], dtype=np.float32) for name in ("", "tokens")]
+                    joined = b"".join(vector.tobytes() for vector in both)
+                    state[point["id"]] = (encoded(point["payload"]), joined)
                 offset = result["next_page_offset"]
                 if offset is None:
                     return state
@@ -150,8 +150,12 @@ def write(url: str, ledger: Ledger, writer: int, stop: threading.Event) -> None:
             operations: list[object] = []
             if this.ids:
                 points = [
-                    {"id": point, "vector": vector.tolist(), "payload": this.payload(point)}
-                    for point, vector in zip(this.ids, this.vectors, strict=True)
+                    {
+                        "id": point,
+                        "vector": {"": vector.tolist(), "tokens": tokens.tolist()},
+                        "payload": this.payload(point),
+                    }
+                    for point, vector, tokens in zip(this.ids, this.vectors, this.documents(), strict=True)
                 ]
                 operations.append({"upsert": {"points": points}})
             if this.patched:

@@ -19,12 +19,16 @@ from nearfield.engine.filter.evaluate import matches
 from nearfield.engine.operation import DeletePoints, Operation, SetPayload, Upsert
 from nearfield.engine.point import PointBatch, PointId, VectorColumn
 from nearfield.engine.query import OrderBy, PointSelector, ScrollRequest, SearchParams, SearchRequest
-from nearfield.engine.schema import CollectionSchema, Distance, VectorSpec
+from nearfield.engine.schema import CollectionSchema, Distance, MultiVectorSpec, VectorSpec
 
 NAME = "points"
-SIZES = {"image": 3, "text": 5}
+SIZES = {"image": 3, "text": 5, "tokens": 2}
 SCHEMA = CollectionSchema(
-    {"image": VectorSpec(3, Distance.DOT), "text": VectorSpec(5, Distance.EUCLID)},
+    {
+        "image": VectorSpec(3, Distance.DOT),
+        "text": VectorSpec(5, Distance.EUCLID),
+        "tokens": VectorSpec(2, Distance.DOT, multivector=MultiVectorSpec()),
+    },
 )
 # Every few points a segment is sealed, every few segments are merged.
 CONFIG = EngineConfig(
@@ -33,7 +37,8 @@ CONFIG = EngineConfig(
 
 ids = st.one_of(st.integers(0, 25), st.integers(0, 5).map(lambda i: UUID(int=i)))
 one_vector = st.lists(st.integers(-3, 3), min_size=5, max_size=5)
-vectors = st.fixed_dictionaries({}, optional={"image": one_vector, "text": one_vector})
+matrix = st.lists(st.lists(st.integers(-3, 3), min_size=2, max_size=2), min_size=1, max_size=4)
+vectors = st.fixed_dictionaries({}, optional={"image": one_vector, "text": one_vector, "tokens": matrix})
 values = st.one_of(
     st.integers(0, 5), st.sampled_from(["red", "green"]), st.lists(st.integers(0, 3), max_size=2)
 )
@@ -43,7 +48,7 @@ conditions = st.one_of(
     st.builds(expr.MatchValue, st.sampled_from("abc"), st.one_of(st.integers(0, 5), st.just("red"))),
     st.builds(expr.Range, st.sampled_from("abc"), gte=st.integers(0, 4).map(float)),
     st.builds(expr.IsEmpty, st.sampled_from("abc")),
-    st.builds(expr.HasVector, st.sampled_from(["image", "text"])),
+    st.builds(expr.HasVector, st.sampled_from(["image", "text", "tokens"])),
     st.builds(expr.HasId, st.lists(ids, max_size=4)),
 )
 filters = st.builds(
@@ -51,16 +56,22 @@ filters = st.builds(
 )
 
 Document = dict[str, Any]
-Vectors = dict[str, list[int]]
+Vectors = dict[str, Any]
+"""Drawn vectors by name: dense ones are longer than needed, see `_array`."""
+
+
+def _array(name: str, drawn: Any) -> Any:
+    """The vector [d], or the matrix [t, d], that what was drawn stands for."""
+    return np.array(drawn, np.float32) if name == "tokens" else np.array(drawn, np.float32)[: SIZES[name]]
 
 
 def _batch(rows: list[tuple[PointId, Vectors, Document]]) -> PointBatch:
     columns = {}
-    for name, size in SIZES.items():
+    for name in SIZES:
         having = [i for i, (_, own, _) in enumerate(rows) if name in own]
         if having:
-            stacked = np.array([rows[i][1][name] for i in having], np.float32)[:, :size]
-            columns[name] = VectorColumn(np.ascontiguousarray(stacked), np.array(having, np.int64))
+            own = [_array(name, rows[i][1][name]) for i in having]
+            columns[name] = VectorColumn.of_points(own, np.array(having, np.int64))
     encoded = [payloads.encode(document) if document else None for _, _, document in rows]
     return PointBatch([point_id for point_id, _, _ in rows], columns, encoded)
 
@@ -101,8 +112,9 @@ class EmbeddedModel(RuleBasedStateMachine):
         self.points = {one: point for one, point in self.points.items() if one not in self._matching(filter)}
 
     @precondition(lambda self: self.points)
-    @rule(data=st.data(), name=st.sampled_from(sorted(SIZES)), vector=one_vector)
-    def update_vectors(self, data: st.DataObject, name: str, vector: list[int]) -> None:
+    @rule(data=st.data(), name=st.sampled_from(sorted(SIZES)))
+    def update_vectors(self, data: st.DataObject, name: str) -> None:
+        vector = data.draw(matrix if name == "tokens" else one_vector)
         point_id = data.draw(st.sampled_from(sorted(self.points, key=str)))
         self.collection.update_vectors(_batch([(point_id, {name: vector}, {})]))
         before, document = self.points[point_id]
@@ -171,7 +183,7 @@ class EmbeddedModel(RuleBasedStateMachine):
             assert payloads.decode(record.payload) == document
             assert record.vectors is not None
             assert {name: vector.tolist() for name, vector in record.vectors.items()} == {
-                name: own[name][: SIZES[name]] for name in own
+                name: _array(name, own[name]).tolist() for name in own
             }
 
     @rule(filter=filters)
@@ -193,25 +205,23 @@ class EmbeddedModel(RuleBasedStateMachine):
         assert found == sorted(found, reverse=descending)
 
     @rule(
+        data=st.data(),
         name=st.sampled_from(sorted(SIZES)),
-        query=st.lists(st.integers(-3, 3), min_size=5, max_size=5),
         limit=st.integers(1, 30),
         filter=st.one_of(st.none(), filters),
         exact=st.booleans(),
     )
     def searches_agree(
-        self, name: str, query: list[int], limit: int, filter: expr.Filter | None, exact: bool
+        self, data: st.DataObject, name: str, limit: int, filter: expr.Filter | None, exact: bool
     ) -> None:
-        vector = np.array(query, np.float32)[: SIZES[name]]
+        vector = _array(name, data.draw(matrix if name == "tokens" else one_vector))
         request = SearchRequest(
             vector, using=name, limit=limit, filter=filter, params=SearchParams(exact=exact)
         )
         (hits,) = self.collection.search([request])
         chosen = self.points.keys() if filter is None else self._matching(filter)
         scores = {
-            point_id: _score(
-                name, vector, np.array(self.points[point_id][0][name][: SIZES[name]], np.float32)
-            )
+            point_id: _score(name, vector, _array(name, self.points[point_id][0][name]))
             for point_id in chosen
             if name in self.points[point_id][0]
         }
@@ -246,6 +256,8 @@ def _numbers(value: Any) -> list[int]:
 
 
 def _score(name: str, one: np.ndarray, other: np.ndarray) -> float:
+    if name == "tokens":
+        return float((one @ other.T).max(axis=1).sum())
     return float(one @ other) if name == "image" else float(np.linalg.norm(one - other))
 
 
