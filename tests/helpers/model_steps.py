@@ -17,6 +17,7 @@ _ALIASES = ["first", "second"]
 _UUIDS = [str(UUID(int=Random(i).getrandbits(128), version=4)) for i in range(25)]
 IDS: list[int | str] = [*range(45), 2**63 + 5, 2**64 - 1, *_UUIDS]
 _NOBODY = 10**6
+_MAX_SIM = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
 _ORDER_KEYS = ["n", "n", "when", "tags", "a", "c.a"]
 
 
@@ -128,7 +129,13 @@ class Steps:
             payload["tags"] = [rng.choice(["red", "green", 1, 2, 3.5, None]) for _ in range(rng.randrange(4))]
         return payload
 
-    def _vector(self, params: models.VectorParams) -> list[float]:
+    def _vector(self, params: models.VectorParams) -> Any:
+        """A vector, or a matrix for a multi-vector."""
+        if params.multivector_config is None:
+            return self._row(params)
+        return [self._row(params) for _ in range(self._rng.randint(1, 5))]
+
+    def _row(self, params: models.VectorParams) -> list[float]:
         kind = self._rng.random()
         if kind < 0.02:
             return [0.0] * params.size
@@ -173,7 +180,9 @@ class Steps:
         names = rng.choice([[""], [""], ["image"], ["image", "text"], ["image", "text", "title"]])
         schema = {
             one: models.VectorParams(
-                size=rng.choice([1, 3, 8, 33]), distance=rng.choice(list(models.Distance))
+                size=rng.choice([1, 3, 8, 33]),
+                distance=rng.choice(list(models.Distance)),
+                multivector_config=_MAX_SIM if one == "title" or rng.random() < 0.25 else None,
             )
             for one in names
         }
@@ -347,7 +356,9 @@ class Steps:
         rng = self._rng
         schema = self._schemas[name]
         points = self._points(name)
-        wrong_size = [1.0] * (next(iter(schema.values())).size + 1)
+        first = next(iter(schema.values()))
+        wrong_size: Any = [1.0] * (first.size + 1)
+        wrong_size = wrong_size if first.multivector_config is None else [wrong_size]
         points[-1].vector = wrong_size if "" in schema else {next(iter(schema)): wrong_size}
         calls: list[tuple[str, Call]] = [
             ("upsert of a wrong size", lambda client: client.upsert(target, points)),
