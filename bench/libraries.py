@@ -67,6 +67,9 @@ def sweep_library(job: Job, library: str, names: Sequence[str], reporter: Report
     dataset = job.source.load()
     group = [competitor_named(name) for name in names]
     indexes = [index for index in cached_indexes(job, dataset, group) if index.facts() is not None]
+    if not indexes:
+        reporter.note(f"{library}: no index could be built, nothing measured")
+        return
     pacers = _pacers(job, dataset) if library != BASELINE else []
     with job.writer(dataset, library=library) as writer:
         sweep(dataset, indexes, pacers, job.plan, writer, reporter)

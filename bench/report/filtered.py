@@ -39,12 +39,16 @@ class FilterFamily:
     filters: int
     speeds: dict[str, FilteredSpeed]
 
+    def fastest(self, mode: str, *, ours: bool) -> str | None:
+        """The fastest of ours or of the peers at recall ENOUGH; None where none reaches it."""
+        reached = {n: getattr(s, mode) for n, s in self.speeds.items() if s.ours == ours}
+        known = {name: speed for name, speed in reached.items() if speed is not None}
+        return max(known, key=lambda name: known[name], default=None)
+
     def ratio(self, name: str, mode: str) -> float | None:
         """Speed relative to the fastest peer's; None where either does not reach the recall."""
-        mine = getattr(self.speeds[name], mode)
-        theirs = [getattr(speed, mode) for speed in self.speeds.values() if not speed.ours]
-        reached = [speed for speed in theirs if speed is not None]
-        return None if mine is None or not reached else mine / max(reached)
+        mine, peer = getattr(self.speeds[name], mode), self.fastest(mode, ours=False)
+        return None if mine is None or peer is None else mine / getattr(self.speeds[peer], mode)
 
 
 def filter_family_summaries(records: Sequence[Record]) -> dict[str, FilterFamily]:

@@ -19,7 +19,8 @@ def means_table(summaries: Sequence[DatasetSummary]) -> str:
     """Geometric means over data sets of the speed relative to the baseline; empty for a single data set."""
     modes = sorted({mode for summary in summaries for mode in summary.curves})
     means = {mode: mean_ratios(summaries, mode) for mode in modes}
-    if len(summaries) < 2 or not any(means.values()):
+    compared = [summary for summary in summaries if summary.curves]
+    if len(compared) < 2 or not any(means.values()):
         return ""
     ours = {name for summary in summaries for name in summary.ours} | {OUR_BEST}
     names = dict.fromkeys(name for of_mode in means.values() for name in of_mode)
@@ -31,7 +32,7 @@ def means_table(summaries: Sequence[DatasetSummary]) -> str:
         )
         for name in names
     ]
-    caption = f"Geometric mean of the speed relative to {BASELINE} over {len(summaries)} data sets"
+    caption = f"Geometric mean of the speed relative to {BASELINE} over {len(compared)} data sets"
     return _scrolling(caption, _grouped_head(modes), rows, even=True)
 
 
@@ -115,7 +116,7 @@ def costs_table(summary: DatasetSummary) -> str:
         return ""
     base = max(
         (build for build in summary.builds if build.competitor == BASELINE),
-        key=lambda build: build.seconds,
+        key=lambda build: build.held_bytes or 0,
         default=None,
     )
     columns = ["build time", "peak memory / raw", "index in memory", "rows mapped", "process grew by"]
@@ -139,8 +140,19 @@ def costs_table(summary: DatasetSummary) -> str:
 
 
 def filtered_table(summary: DatasetSummary) -> str:
-    """Filtered search of libraries, family by family; empty without."""
-    parts = []
+    """Filtered search of libraries: all families in one table, then each; empty without."""
+    if not summary.filtered:
+        return ""
+    columns = [
+        "rows that qualify",
+        "one query per call",
+        "fastest peer",
+        "one call per filter",
+        "fastest peer",
+    ]
+    overview = [_family_row(name, family) for name, family in summary.filtered.items()]
+    caption = f"Best of ours, queries per second at recall {ENOUGH}, and relative to the fastest peer"
+    parts = [_table(caption, "filter", columns, overview)]
     for family, measured in summary.filtered.items():
         rows = [_filtered_row(measured, name) for name in measured.speeds]
         caption = (
@@ -150,6 +162,20 @@ def filtered_table(summary: DatasetSummary) -> str:
         columns = ["one query per call", "one call per filter", "best recall", "short answers"]
         parts.append(_table(caption, "index", columns, rows))
     return "".join(parts)
+
+
+def _family_row(name: str, family: FilterFamily) -> str:
+    cells = [f"{family.selectivity:.2%}"]
+    for mode in ("single", "batch"):
+        mine, peer = family.fastest(mode, ours=True), family.fastest(mode, ours=False)
+        if mine is None:
+            cells.append(DASH)
+        else:
+            speed = rate_text(getattr(family.speeds[mine], mode))
+            cells.append(_with_ratio(speed, ratio_text(family.ratio(mine, mode))))
+        speed = DASH if peer is None else rate_text(getattr(family.speeds[peer], mode))
+        cells.append(_with_ratio(speed, html.escape(peer or "")))
+    return _row(name, cells)
 
 
 def _filtered_row(family: FilterFamily, name: str) -> str:

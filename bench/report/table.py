@@ -106,16 +106,16 @@ def _builds(summary: DatasetSummary) -> Table:
 
 def _filtered(summary: DatasetSummary) -> Table:
     table = _table(f"{summary.name}: filtered queries per second at recall {ENOUGH}, 1 thread", "index")
-    for column in ("filter", "matching", "one per call", "per filter", "best recall", "short"):
-        table.add_column(column, justify="right")
+    for column in ("one per call", "one per filter", "best recall", "short"):
+        table.add_column(column, justify="right", no_wrap=True)
     for family, measured in summary.filtered.items():
+        table.add_section()
+        table.add_row(Text(f"{family}: {measured.selectivity:.2%} of the rows", style="dim"))
         for name, speed in measured.speeds.items():
-            ratio = ratio_text(measured.ratio(name, "single")) if speed.ours else ""
+            factor = ratio_text(measured.ratio(name, "single")) if speed.ours else ""
             table.add_row(
-                Text(name, style=_OURS if speed.ours else ""),
-                family,
-                f"{measured.selectivity:.2%}",
-                f"{rate_text(speed.single)} {ratio}".strip(),
+                Text(f"  {name}", style=_OURS if speed.ours else ""),
+                Text.assemble(rate_text(speed.single), (f"  {factor:>5}", "dim")),
                 rate_text(speed.batch),
                 f"{speed.best_recall:.4f}",
                 str(speed.short_answers),
