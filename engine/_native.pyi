@@ -582,3 +582,21 @@ def maxsim_scores(queries: numpy.typing.NDArray[numpy.float32], query_offsets: n
     Raises:
         ValueError, Cancelled: as `maxsim_search`.
     """
+
+def carve_queries(queries: numpy.typing.NDArray[numpy.float32], query_offsets: numpy.typing.NDArray[numpy.int64], threshold: float) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.int64]]:
+    """
+    Query ball carving (arXiv 2405.19504, C.3): sums in place of groups of a query's tokens.
+
+    A group is the first token not yet in one, with all such tokens whose inner product with it is at least
+    `threshold`.
+
+    Args:
+        queries, query_offsets: as in `maxsim_search`.
+        threshold: inner product.
+
+    Returns:
+        queries float32 [Q', d] and offsets int64 [nq + 1].
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    """

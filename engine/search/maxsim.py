@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.index.protocol import Hits
+from nearfield.engine.multivector.carving import carve_queries
 from nearfield.engine.multivector.token_rows import TokenRows
 
 
@@ -45,16 +46,21 @@ def maxsim_rerank(
     candidates: NDArray[np.int64],
     k: int,
     threads: int = 1,
+    carve: float | None = None,
 ) -> Hits:
     """The k best of each query's candidates, as `maxsim_scan` over those alone.
 
     Args:
         queries, query_offsets, documents, k, threads: as in `maxsim_scan`.
         candidates: int64 [nq, c] documents, padded with -1; one named twice counts once.
+        carve: threshold of `carve_queries`, which makes distances upper bounds of -MaxSim; None ranks by
+            MaxSim itself.
 
     Returns:
         Hits [nq, k].
     """
+    if carve is not None:
+        queries, query_offsets = carve_queries(queries, query_offsets, carve)
     return Hits(
         *_native.maxsim_rerank(queries, query_offsets, *_arguments(documents), candidates, k, threads)
     )

@@ -32,12 +32,17 @@ class SharedSet:
     truth: NDArray[np.int32]
 
 
-def directory(name: str) -> Path:
+def directory(name: str, holds: str = "base.npy") -> Path:
     """The folder of a data set; skips the test where it is not installed."""
     root = Path(os.environ.get("NEARFIELD_SHARED_DATA", ROOT.parent / "shared" / "data"))
-    if not (root / name / "base.npy").is_file():
+    if not (root / name / holds).is_file():
         pytest.skip(f"data set {name} is not in {root}")
     return root / name
+
+
+def multivector_directory(name: str) -> Path:
+    """The same for a set of token matrices."""
+    return directory(name, "doc_tokens.npy")
 
 
 def load(name: str) -> SharedSet:

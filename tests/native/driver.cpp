@@ -358,6 +358,7 @@ int main() {
     normalize_some_rows();
     check_lvq();
     check_encodings();
+    check_maxsim();
     std::printf("%d passed, %d failed\n", passed.load(), failed.load());
     return failed.load() == 0 ? 0 : 1;
 }

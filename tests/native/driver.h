@@ -14,4 +14,7 @@ void check_lvq();
 // Panel products, MUVERA encodings, learned cells and pooling.
 void check_encodings();
 
+// MaxSim of ragged documents in every encoding, and the carving of queries.
+void check_maxsim();
+
 }  // namespace nearfield

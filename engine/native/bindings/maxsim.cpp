@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string_view.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include "bindings/register.h"
 #include "core/dispatch.h"
 #include "encodings/code_layout.h"
+#include "multivector/carving.h"
 #include "multivector/maxsim.h"
 
 namespace nb = nanobind;
@@ -93,6 +95,27 @@ Returns:
 
 Raises:
     ValueError, Cancelled: as `maxsim_search`.)";
+
+constexpr const char* kCarveSignature =
+    "def carve_queries(queries: numpy.typing.NDArray[numpy.float32], "
+    "query_offsets: numpy.typing.NDArray[numpy.int64], threshold: float) -> "
+    "tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.int64]]";
+
+constexpr const char* kCarveDoc =
+    R"(Query ball carving (arXiv 2405.19504, C.3): sums in place of groups of a query's tokens.
+
+A group is the first token not yet in one, with all such tokens whose inner product with it is at least
+`threshold`.
+
+Args:
+    queries, query_offsets: as in `maxsim_search`.
+    threshold: inner product.
+
+Returns:
+    queries float32 [Q', d] and offsets int64 [nq + 1].
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.)";
 
 // Offsets that cut `rows` rows: int64 [n + 1], ascending from 0.
 class Offsets {
@@ -277,6 +300,26 @@ nb::object maxsim_scores(nb::handle queries, nb::handle query_offsets, nb::handl
     return scores;
 }
 
+nb::tuple carve_queries(nb::handle queries, nb::handle query_offsets, float threshold) {
+    const ArrayView query_view(queries, "queries");
+    if (!query_view.is(DType::f32, 2) || query_view.shape(1) == 0) query_view.reject("float32 [Q, d]");
+    const Offsets offsets(query_offsets, "query_offsets", query_view.shape(0));
+    const std::size_t dims = query_view.shape(1);
+    multivector::Carved carved;
+    {
+        const nb::gil_scoped_release release;
+        const multivector::Queries whole{query_view.data<float>(), offsets.data(), offsets.count()};
+        carved = multivector::carve(kernels(), whole, dims, threshold);
+    }
+    nb::object tokens_out = empty_array(DType::f32, {carved.tokens.size() / dims, dims});
+    nb::object offsets_out = empty_array(DType::i64, {carved.offsets.size()});
+    const ArrayView tokens_view(tokens_out, "tokens", true);
+    const ArrayView offsets_view(offsets_out, "offsets", true);
+    std::copy(carved.tokens.begin(), carved.tokens.end(), tokens_view.mutable_data<float>());
+    std::copy(carved.offsets.begin(), carved.offsets.end(), offsets_view.mutable_data<std::int64_t>());
+    return nb::make_tuple(tokens_out, offsets_out);
+}
+
 }  // namespace
 
 void register_maxsim(nb::module_& module) {
@@ -289,6 +332,8 @@ void register_maxsim(nb::module_& module) {
     module.def("maxsim_scores", &maxsim_scores, "queries"_a, "query_offsets"_a, "tokens"_a, "encoding"_a,
                "offsets"_a.none(), "tokens_per_document"_a, "candidates"_a, "threads"_a = 1,
                "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kScoresSignature), kScoresDoc);
+    module.def("carve_queries", &carve_queries, "queries"_a, "query_offsets"_a, "threshold"_a,
+               nb::sig(kCarveSignature), kCarveDoc);
 }
 
 }  // namespace nearfield::bindings
