@@ -51,31 +51,32 @@ class FloatParam:
 
 @dataclass(frozen=True)
 class BoolParam:
-    """A switch."""
+    """A switch; where the default is None, null lets the engine choose."""
 
     name: str
-    default: bool
+    default: bool | None
 
-    def check(self, value: object) -> bool:
-        if isinstance(value, bool):
+    def check(self, value: object) -> bool | None:
+        if isinstance(value, bool) or (value is None and self.default is None):
             return value
         raise InvalidRequest(f"{self.name} must be true or false, got {value!r:.80}", f"params.{self.name}")
 
 
 @dataclass(frozen=True)
 class ChoiceParam:
-    """One of a few words."""
+    """One of a few words; where the default is None, null lets the engine choose."""
 
     name: str
-    default: str
+    default: str | None
     allowed: tuple[str, ...]
 
-    def check(self, value: object) -> str:
+    def check(self, value: object) -> str | None:
+        if value is None and self.default is None:
+            return None
         if isinstance(value, str) and value in self.allowed:
             return value
-        raise InvalidRequest(
-            f"{self.name} must be one of {', '.join(self.allowed)}, got {value!r:.80}", f"params.{self.name}"
-        )
+        words = ", ".join((*self.allowed, *(("null",) if self.default is None else ())))
+        raise InvalidRequest(f"{self.name} must be one of {words}, got {value!r:.80}", f"params.{self.name}")
 
 
 def parse(

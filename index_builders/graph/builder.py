@@ -1,4 +1,4 @@
-"""Builders of the compressed graph: `graph` with every choice open, `lvq` and `leanvec` as presets."""
+"""Builders of the compressed graph: `graph` and `leanvec` on projected rows, `lvq` on all dimensions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,37 +8,45 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.engine import _native
-from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.index.protocol import BuildContext, Rows, VectorIndex
 from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows, report
 from nearfield.index_builders.copies import GraphPoints
-from nearfield.index_builders.encodings.lvq import LvqCodes
 from nearfield.index_builders.files import open_header
 from nearfield.index_builders.graph import maps
 from nearfield.index_builders.graph.arrays import GraphArrays
 from nearfield.index_builders.graph.change import Change
+from nearfield.index_builders.graph.codes import LINE_BYTES, TAIL_BYTES, StagePlan
 from nearfield.index_builders.graph.extend import LinkExtender
 from nearfield.index_builders.graph.index import FORMAT_VERSION, POINTS_NAME, GraphIndex
 from nearfield.index_builders.graph.links import LinkBuilder
 from nearfield.index_builders.graph.signed_rows import SignedRows
-from nearfield.index_builders.params import FloatParam, IntParam, parse
-from nearfield.index_builders.transforms.leanvec import Projection, ProjectionLearner
+from nearfield.index_builders.params import BoolParam, ChoiceParam, FloatParam, IntParam, parse
+from nearfield.index_builders.transforms.leanvec import (
+    LeanVecMethod,
+    Projection,
+    ProjectionLearner,
+    all_dimensions,
+)
 
-PARAMS: Final = (
+_GRAPH: Final = (
     IntParam("degree", 32, 4, 256),
     FloatParam("alpha", 1.2, 1.0, 4.0),
     IntParam("candidates", 100, 16, 1_000),
-    IntParam("primary_bits", None, 4, 8),
-    IntParam("secondary_bits", 8, 0, 8),
-    IntParam("reduced_dimensions", None, 1, 65_536),
     IntParam("ef", 48, 1, 100_000),
+)
+_STAGES: Final = (
+    ChoiceParam("primary_encoding", None, ("lvq4", "lvq8")),
+    ChoiceParam("secondary_encoding", "lvq8", ("none", "lvq4", "lvq8")),
+    ChoiceParam("method", None, tuple(each.value for each in LeanVecMethod)),
+    IntParam("reduced_dimensions", None, 1, 65_536),
+)
+_LEVELS: Final = (
+    ChoiceParam("encoding", "lvq8", ("lvq4", "lvq8")),
+    BoolParam("rotation", False),
+    BoolParam("clip", None),
 )
 
 _SAMPLE_ROWS: Final = 30_000
-# Widths at which a row of 4-bit codes with its constants fills one, two, ... cache lines.
-_LINE_BYTES: Final = 64
-_TAIL_BYTES: Final = 8
 _SPECTRUM_LOST_MOST: Final = 0.1
 """The narrowest width that loses no more is taken (measured: decision 0009)."""
 
@@ -47,39 +55,45 @@ class GraphBuilder:
     """Builds the links on int8 codes of the projected rows, then encodes the rows for the search.
 
     Args:
-        kind: name of the preset.
-        preset: defaults that differ from PARAMS.
-        projects: whether the rows may be projected to fewer dimensions.
+        kind: name of the kind.
+        params: those beside the graph's own: `_STAGES`, or `_LEVELS`.
     """
 
     format_version = FORMAT_VERSION
     metrics = frozenset({"l2", "ip", "cosine"})
 
-    def __init__(self, kind: str, preset: Mapping[str, Any], projects: bool) -> None:
+    def __init__(self, kind: str, params: tuple[IntParam | BoolParam | ChoiceParam, ...]) -> None:
         self.kind = kind
-        self._preset = preset
-        self._projects = projects
+        self._params = (*_GRAPH, *params)
 
     def parse_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`degree`, `alpha`, `candidates`, `primary_bits` 4 or 8 (null: chosen), `secondary_bits` 0 (none), 4
-        or 8, `reduced_dimensions` (null: chosen), default `ef`.
+        """`degree`, `alpha`, `candidates`, default `ef`, and of the codes, for `lvq`:
+
+        - `encoding`: `lvq4` or `lvq8`.
+        - `rotation`: rotate rows and queries before encoding.
+        - `clip`: shrink the range of rows at the first level for the least squared error; null: at 4 bits.
+
+        For `graph` and `leanvec`:
+
+        - `primary_encoding` of the projected rows: `lvq4` or `lvq8`; null: chosen.
+        - `secondary_encoding` of the whole rows, for re-ranking before the full rows: `none`, `lvq4`, `lvq8`.
+        - `method`: see `LeanVecMethod`; null: `sphering` with training queries, else `pca`.
+        - `reduced_dimensions`; null: chosen by what is lost.
         """
-        parsed = parse(self.kind, PARAMS, {**self._preset, **params})
-        for name, allowed in (("primary_bits", (None, 4, 8)), ("secondary_bits", (0, 4, 8))):
-            if parsed[name] not in allowed:
-                raise InvalidRequest(f"{name} must be one of {allowed}, got {parsed[name]}", f"params.{name}")
-        return parsed
+        return parse(self.kind, self._params, params)
 
     def estimate_bytes(self, count: int, dimensions: int, params: Mapping[str, Any]) -> int:
         """Links, codes at both stages, the order, and the projection."""
-        bits = _primary_bits(dimensions, params)
-        whole = bits == 8 or not self._projects
-        reduced = min(params["reduced_dimensions"] or (dimensions if whole else dimensions // 2), dimensions)
-        primary = _native.lvq_stride(reduced, bits, _LINE_BYTES)
-        secondary = 0
-        if params["secondary_bits"]:
-            secondary = _native.lvq_stride(dimensions, params["secondary_bits"], 8)
-        return int(count * (4 * params["degree"] + 8 + primary + secondary) + reduced * dimensions)
+        plan = StagePlan.of(dimensions, params)
+        reduced, projected = dimensions, bool(params.get("rotation"))
+        if "reduced_dimensions" in params:
+            projected = True
+            whole = plan.primary_bits == 8
+            reduced = min(
+                params["reduced_dimensions"] or (dimensions if whole else dimensions // 2), dimensions
+            )
+        row_bytes = 4 * params["degree"] + 8 + plan.row_bytes(reduced, dimensions)
+        return int(count * row_bytes + projected * reduced * dimensions)
 
     def build(self, rows: Rows, metric: str, params: Mapping[str, Any], context: BuildContext) -> GraphIndex:
         """See IndexBuilder.build; learns from `training_queries` where they are given."""
@@ -90,15 +104,15 @@ class GraphBuilder:
         source = np.arange(base.count) if points is None else points.first_rows()
         if len(source) < 2:
             return GraphIndex(self.kind, base, None, None, params["ef"])
-        params = {**params, "primary_bits": _primary_bits(base.dimensions, params)}
-        projection = self._projection(base, source, params, context)
+        plan = StagePlan.of(base.dimensions, params)
+        projection = self._projection(base, source, plan, params, context)
         links = LinkBuilder(
             *self._graph_rows(base, source, projection, context),
             params["degree"], params["alpha"], params["candidates"], context,
         ).build()  # fmt: skip
         arrays = GraphArrays(
             links,
-            *_encoded(base, source[links.order], projection, params, context),
+            *plan.encode(base, source[links.order], projection, context),
             projection.mean,
             projection.scale,
             *maps.stored(projection),
@@ -132,8 +146,8 @@ class GraphBuilder:
             change.staying, params["alpha"], params["candidates"], context,
         ).extend(arrays.links, change.place)  # fmt: skip
         entering = source[change.order[links.order[links.order >= change.staying]]]
-        params = {**params, "primary_bits": arrays.primary.bits}
-        primary, secondary = _encoded(base, entering, projection, params, context)
+        plan = StagePlan.of(base.dimensions, params)
+        primary, secondary = plan.encode(base, entering, projection, context)
         if arrays.secondary is not None and secondary is not None:
             secondary = change.spliced(arrays.secondary, secondary, links.order)
         changed = replace(
@@ -154,7 +168,12 @@ class GraphBuilder:
         return GraphIndex(self.kind, base, arrays, points, params["ef"])
 
     def _projection(
-        self, base: BaseRows, source: NDArray[np.int64], params: Mapping[str, Any], context: BuildContext
+        self,
+        base: BaseRows,
+        source: NDArray[np.int64],
+        plan: StagePlan,
+        params: Mapping[str, Any],
+        context: BuildContext,
     ) -> Projection:
         rng = np.random.default_rng(context.seed)
         picked = source
@@ -164,26 +183,15 @@ class GraphBuilder:
             [base.block(picked[start : start + BLOCK_ROWS]) for start in range(0, len(picked), BLOCK_ROWS)]
         )
         mean = sample.mean(axis=0)
+        if "reduced_dimensions" not in params:
+            return all_dimensions(sample, mean, context.seed if params["rotation"] else None)
         queries = context.training_queries
         if queries is not None:
             queries = _without_mean(base.prepared(queries), mean, base.metric)
         learner = ProjectionLearner(sample, mean, queries)
-        return learner.learn(self._reduced(learner, params), context.seed)
-
-    def _reduced(self, learner: ProjectionLearner, params: Mapping[str, Any]) -> int:
-        dimensions = learner.dimensions
-        if params["reduced_dimensions"] is not None:
-            return min(int(params["reduced_dimensions"]), dimensions)
-        if not self._projects or dimensions + _TAIL_BYTES <= 2 * _LINE_BYTES:
-            return dimensions
-        per_byte = 8 // int(params["primary_bits"])
-        for lines in range(1, dimensions):
-            reduced = (lines * _LINE_BYTES - _TAIL_BYTES) * per_byte
-            if reduced >= dimensions:
-                break
-            if learner.spectrum_lost(reduced) <= _SPECTRUM_LOST_MOST:
-                return reduced
-        return dimensions
+        method = None if params["method"] is None else LeanVecMethod(params["method"])
+        reduced = params["reduced_dimensions"] or _reduced(learner, plan.primary_bits)
+        return learner.learn(min(reduced, base.dimensions), context.seed, method)
 
     def _graph_rows(
         self, base: BaseRows, source: NDArray[np.int64], projection: Projection, context: BuildContext
@@ -194,15 +202,14 @@ class GraphBuilder:
         inner product (arXiv 1410.5518, section 3): without it long rows, the answers of many queries, are
         hard to reach.
         """
-        graph_side = projection.graph_side
-        dimensions = len(graph_side)
+        dimensions = projection.dimensions
         lift = None
         if base.metric == "ip":
             lift = _Lift.learn(base, source, projection, context)
             dimensions += 1
         rows = SignedRows.empty(len(source), dimensions)
         for start, block in base.blocks(context, 0.0, 0.0, source):
-            projected = projection.centred(block) @ graph_side.T
+            projected = projection.graph_rows_of(projection.centred(block))
             rows.encode(start, projected if lift is None else lift.apply(projected, block))
         return rows, dimensions
 
@@ -224,7 +231,7 @@ class _Lift:
             [np.einsum("ij,ij->i", block, block) for _, block in base.blocks(context, 0.0, 0.0, source)]
         )
         longest = float(squares.max())
-        size = len(projection.graph_side) + 1
+        size = projection.dimensions + 1
         rotation = np.linalg.qr(np.random.default_rng(context.seed).standard_normal((size, size)))[0]
         mean = float(np.sqrt(longest - squares).mean())
         return cls(longest, mean, projection.scale, rotation.astype(np.float32))
@@ -236,39 +243,18 @@ class _Lift:
         return np.concatenate([projected, height[:, None]], axis=1) @ self.rotation
 
 
-def _encoded(
-    base: BaseRows,
-    order: NDArray[np.int64],
-    projection: Projection,
-    params: Mapping[str, Any],
-    context: BuildContext,
-) -> tuple[LvqCodes, LvqCodes | None]:
-    """Primary and secondary codes of the rows in the order of their nodes.
-
-    Norms are the squared length for l2, and minus the product with the mean for ip: see `query_forms.h`.
-    """
-    pool = _native.ThreadPool(context.threads)
-    primary = LvqCodes.empty(len(order), len(projection.row_side), params["primary_bits"], _LINE_BYTES)
-    secondary = None
-    if params["secondary_bits"]:
-        secondary = LvqCodes.empty(len(order), base.dimensions, params["secondary_bits"], 8)
-    for start, block in base.blocks(context, 0.9, 0.1, order):
-        block = projection.centred(block)
-        if base.metric == "l2":
-            norms = np.einsum("ij,ij->i", block, block)
-        else:
-            norms = -(block @ projection.mean) * np.float32(projection.scale)
-        primary.encode(start, block @ projection.row_side.T, norms, pool)
-        if secondary is not None:
-            secondary.encode(start, block, None if base.metric == "l2" else norms, pool)
-    return primary, secondary
-
-
-def _primary_bits(dimensions: int, params: Mapping[str, Any]) -> int:
-    """8 bits where the whole row fits two cache lines: there 4 would save little and cost recall."""
-    if params["primary_bits"] is not None:
-        return int(params["primary_bits"])
-    return 8 if dimensions + _TAIL_BYTES <= 2 * _LINE_BYTES else 4
+def _reduced(learner: ProjectionLearner, bits: int) -> int:
+    """The narrowest width that fills whole cache lines and keeps enough."""
+    dimensions = learner.dimensions
+    if dimensions + TAIL_BYTES <= 2 * LINE_BYTES:
+        return dimensions
+    for lines in range(1, dimensions):
+        reduced = (lines * LINE_BYTES - TAIL_BYTES) * 8 // bits
+        if reduced >= dimensions:
+            break
+        if learner.spectrum_lost(reduced) <= _SPECTRUM_LOST_MOST:
+            return reduced
+    return dimensions
 
 
 def _without_mean(
@@ -283,14 +269,14 @@ def _without_mean(
 
 def graph_builder() -> GraphBuilder:
     """Kind `graph`."""
-    return GraphBuilder("graph", {}, projects=True)
+    return GraphBuilder("graph", _STAGES)
 
 
 def lvq_builder() -> GraphBuilder:
-    """Kind `lvq`: codes of all dimensions, 8 bits, nothing projected away."""
-    return GraphBuilder("lvq", {"primary_bits": 8, "secondary_bits": 0}, projects=False)
+    """Kind `lvq`: codes of all dimensions, nothing projected away."""
+    return GraphBuilder("lvq", _LEVELS)
 
 
 def leanvec_builder() -> GraphBuilder:
     """Kind `leanvec`: 4-bit codes in the projected space, 8-bit codes of all dimensions for re-ranking."""
-    return GraphBuilder("leanvec", {"secondary_bits": 8}, projects=True)
+    return GraphBuilder("leanvec", _STAGES)

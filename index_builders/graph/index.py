@@ -56,6 +56,7 @@ class GraphIndex:
         self._points = points
         self._default_ef = default_ef
         self._graph = None if arrays is None else _native_graph(base, arrays, points)
+        self._last_codes_are_fine = arrays is not None and _last_codes_are_fine(arrays)
 
     def search(
         self,
@@ -142,7 +143,7 @@ class GraphIndex:
         if self._points is not None and allow is not None:
             allow = self._points.first_row_bitmap(allow)
         pool = _native.ThreadPool(threads) if threads > 1 and len(queries) > 1 else None
-        secondary, exact = _rerank_counts(k, window)
+        secondary, exact = _rerank_counts(k, window, self._last_codes_are_fine)
         rows, distances, _ = self._graph.search(
             prepared, k, window, secondary, exact, _IN_FLIGHT, least, by_scan, allow, pool
         )
@@ -171,15 +172,24 @@ class GraphIndex:
         return found
 
 
-def _rerank_counts(k: int, window: int) -> tuple[int, int]:
+def _rerank_counts(k: int, window: int, last_codes_are_fine: bool) -> tuple[int, int]:
     """How many of the buffer are re-ranked with the secondary codes, and how many of those with full rows.
 
-    A wider window promises more recall, which the errors of the codes must not spoil.
+    A wider window promises more recall, which the errors of the codes must not spoil. Coarse codes leave
+    to the full rows what finer ones would have settled.
     """
     wanted = max(k, _RERANK_LEAST)
     secondary = (4 if window <= 6 * wanted else 6) * wanted
+    if not last_codes_are_fine:
+        return min(window, secondary), min(window, secondary)
     exact = 1.0 if window <= 2.5 * wanted else 1.2 if window <= 6 * wanted else 1.6
     return min(window, secondary), math.ceil(exact * wanted)
+
+
+def _last_codes_are_fine(arrays: GraphArrays) -> bool:
+    """Whether what is read before the full rows has 8 bits of every dimension, or two levels."""
+    last = arrays.primary if arrays.secondary is None else arrays.secondary
+    return last.bits == 8 and last.dimensions == len(arrays.mean)
 
 
 def _native_graph(base: BaseRows, arrays: GraphArrays, points: GraphPoints | None) -> _native.Graph:

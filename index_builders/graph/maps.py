@@ -24,9 +24,11 @@ def signed(side: NDArray[np.float32]) -> SignedRows:
     return rows
 
 
-def stored(projection: Projection) -> tuple[SignedRows, SignedRows | None, SignedRows | None]:
+def stored(projection: Projection) -> tuple[SignedRows | None, SignedRows | None, SignedRows | None]:
     """The query side of a projection, and the other two where they differ from it."""
     query, row, graph = projection.query_side, projection.row_side, projection.graph_side
+    if query is None or row is None or graph is None:
+        return None, None, None
     return (
         signed(query),
         None if np.array_equal(row, query) else signed(row),
@@ -36,21 +38,22 @@ def stored(projection: Projection) -> tuple[SignedRows, SignedRows | None, Signe
 
 def restored(arrays: GraphArrays) -> Projection:
     """The projection an index was built with, up to the rounding of its int8 matrices."""
-    dimensions = len(arrays.mean)
+    query = arrays.projection
+    mean = np.asarray(arrays.mean)
+    if query is None:
+        return Projection(mean, arrays.scale)
 
     def side(rows: SignedRows | None) -> NDArray[np.float32]:
-        rows = arrays.projection if rows is None else rows
-        if rows is None:
-            return np.eye(dimensions, dtype=np.float32)
-        return rows.decode(slice(None), dimensions)
+        return (query if rows is None else rows).decode(slice(None), len(mean))
 
     return Projection(
-        np.asarray(arrays.mean),
+        mean,
         arrays.scale,
         side(None),
         side(arrays.row_side),
         side(arrays.graph_side),
         arrays.residue,
+        symmetric=arrays.row_side is None,
     )
 
 
@@ -70,7 +73,7 @@ def measured(
     mean = np.zeros(base.dimensions, dtype=np.float64)
     for start in range(0, len(picked), BLOCK_ROWS):
         rows = projection.centred(base.block(picked[start : start + BLOCK_ROWS]))
-        error = rows - (rows @ projection.row_side.T) @ projection.query_side
+        error = rows - projection.restored(projection.rows_of(rows))
         total += float(np.einsum("ij,ij->", rows, rows, dtype=np.float64))
         lost += float(np.einsum("ij,ij->", error, error, dtype=np.float64))
         mean += rows.sum(axis=0, dtype=np.float64)

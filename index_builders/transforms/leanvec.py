@@ -34,27 +34,57 @@ _QUERY_AWARE: Final = {
 
 @dataclass(frozen=True)
 class Projection:
-    """The learned maps, of centred and scaled rows.
+    """The learned maps, of centred and scaled rows; without maps, centring and scaling alone.
 
     Args:
         mean: float32 [D], subtracted from rows.
         scale: brings the centred coordinates to unit variance on average.
-        query_side: float32 [d, D], A.
+        query_side: float32 [d, D], A; None: the identity, and so are the others.
         row_side: float32 [d, D], B.
         graph_side: float32 [d, D], orthonormal: keeps distances between rows as well as d dimensions can.
         loss: share of the squared inner products of queries and rows that is lost.
+        symmetric: A = B, orthonormal.
     """
 
     mean: NDArray[np.float32]
     scale: float
-    query_side: NDArray[np.float32]
-    row_side: NDArray[np.float32]
-    graph_side: NDArray[np.float32]
-    loss: float
+    query_side: NDArray[np.float32] | None = None
+    row_side: NDArray[np.float32] | None = None
+    graph_side: NDArray[np.float32] | None = None
+    loss: float = 0.0
+    symmetric: bool = True
+
+    @property
+    def dimensions(self) -> int:
+        """d, of what is projected."""
+        return len(self.mean) if self.row_side is None else len(self.row_side)
 
     def centred(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rows [m, D] as the codes see them: the mean subtracted, scaled."""
         return (rows - self.mean) * np.float32(self.scale)
+
+    def rows_of(self, centred: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centred rows [m, D] as queries are compared with: [m, d]; the same array without maps."""
+        return centred if self.row_side is None else np.ascontiguousarray(centred @ self.row_side.T)
+
+    def restored(self, projected: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centred rows [m, D] whose products with queries are those of projected rows [m, d]."""
+        return projected if self.query_side is None else projected @ self.query_side
+
+    def graph_rows_of(self, centred: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centred rows [m, D] as they are compared with each other: [m, d]."""
+        return centred if self.graph_side is None else np.ascontiguousarray(centred @ self.graph_side.T)
+
+
+def all_dimensions(
+    sample: NDArray[np.float32], mean: NDArray[np.float32], rotation_seed: int | None
+) -> Projection:
+    """Nothing projected away: centring and scaling, and with a seed a random rotation."""
+    scale = _scale(float(np.square(sample - mean, dtype=np.float32).mean(dtype=np.float64)))
+    if rotation_seed is None:
+        return Projection(mean, scale)
+    side = _rotation(len(mean), rotation_seed).astype(np.float32)
+    return Projection(mean, scale, side, side, side)
 
 
 class ProjectionLearner:
@@ -97,23 +127,30 @@ class ProjectionLearner:
         Args:
             method: None: sphering with training queries, else PCA.
         """
-        rng = np.random.default_rng(seed)
-        rotation = np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0]
+        rotation = _rotation(dimensions, seed)
         query_side = row_side = self._row_axes[:dimensions]
         graph_side = rotation @ row_side
         chosen = LeanVecMethod.SPHERING if method is None else method
-        if self._has_queries and chosen in _QUERY_AWARE:
+        query_aware_maps = self._has_queries and chosen in _QUERY_AWARE
+        if query_aware_maps:
             query_side, row_side = _QUERY_AWARE[chosen](self._moments, dimensions)
             query_side, row_side = query_aware.balanced(self._moments, query_side, row_side)
         return Projection(
             self._mean,
-            self._scale(),
+            _scale(float(self._row_variances.mean())),
             (rotation @ query_side).astype(np.float32),
             (rotation @ row_side).astype(np.float32),
             graph_side.astype(np.float32),
             self._moments.loss(query_side, row_side),
+            symmetric=not query_aware_maps,
         )
 
-    def _scale(self) -> float:
-        variance = float(self._row_variances.mean())
-        return float(np.float32(1 / math.sqrt(variance))) if variance > 0 else 1.0
+
+def _rotation(dimensions: int, seed: int) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    rotation: NDArray[np.float64] = np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0]
+    return rotation
+
+
+def _scale(variance: float) -> float:
+    return float(np.float32(1 / math.sqrt(variance))) if variance > 0 else 1.0
