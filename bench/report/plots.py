@@ -130,7 +130,7 @@ def _curves(
     shown = {name: part for name, points in curves.items() if (part := from_edge(points, edge))}
     with mpl.rc_context(plot_settings()):
         figure = Figure(figsize=(WIDE_INCHES, 5.2) if wide else (4.8, 4.2))
-        axes = figure.add_axes((0.075, 0.11, 0.745, 0.87) if wide else (0.145, 0.135, 0.565, 0.845))
+        axes = figure.add_axes((0.075, 0.11, 0.745, 0.87) if wide else (0.145, 0.135, 0.525, 0.845))
         value_axis(axes, label, value_text)
         for name, points in shown.items():
             draw_curve(axes, points, look[name])

@@ -21,7 +21,11 @@ _PEERS = {
     "faiss-ivf": ("#8a9450", "-.", "^"),
     "faiss-flat": ("#a08795", ":", "v"),
     "usearch": ("#a8605a", "--", "P"),
-    "svs": ("#5f8a7c", "-.", "X"),
+    "faiss-hnsw-sq8": ("#c2571a", "--", "d"),
+    "faiss-ivf-pq-fs": ("#6b7f1e", "-.", "<"),
+    "faiss-ivf-rabitq": ("#9b8b2c", ":", ">"),
+    "svs-f16": ("#2f7d6a", "-.", "X"),
+    "svs-f32": ("#8aa79c", ":", "x"),
 }
 """Peers: muted, told apart by dash and marker too."""
 _UNKNOWN_PEER = ("#8b949e", ":", "o")

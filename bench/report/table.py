@@ -59,7 +59,7 @@ def _speeds(summary: DatasetSummary, mode: Mode) -> Table:
     if mode[0] == "single":
         table.add_column("p50, p99 ms", justify="right", no_wrap=True)
     else:
-        table.add_column("best recall", justify="right", no_wrap=True)
+        table.add_column("best", justify="right", no_wrap=True)
     for name in summary.competitors:
         points = summary.curves[mode].get(name, [])
         if not points:
