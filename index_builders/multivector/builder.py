@@ -51,7 +51,11 @@ _FLAT_WIDTH: Final = 512
 _GRAPH_WIDTH: Final = 384
 _RANGE_DOCUMENTS: Final = 1_024
 _RANGE_MARGIN: Final = 0.1
-_GRAPH_PARAMS: Final = {"primary_encoding": "lvq4", "secondary_encoding": "none", "reduced_dimensions": 240}
+_GRAPH_PARAMS: Final[dict[str, Any]] = {
+    "primary_encoding": "lvq4",
+    "secondary_encoding": "none",
+    "reduced_dimensions": 240,
+}
 
 
 class MuveraBuilder:
