@@ -10,6 +10,7 @@ from nearfield.engine import operation as op
 from nearfield.engine.collection_search import CollectionSearcher
 from nearfield.engine.errors import InvalidRequest, StorageError
 from nearfield.engine.filter.expression import Filter
+from nearfield.engine.index.wanted import resolve_index
 from nearfield.engine.maintenance.worker import MaintenanceWorker
 from nearfield.engine.point import PointBatch, PointId
 from nearfield.engine.query import (
@@ -157,7 +158,7 @@ class Collection:
         for name in {**new_indexes, **new_extras}:
             spec = vector_spec(self.schema, name)
             if name in new_indexes:
-                self._parts.registry.resolve(new_indexes[name], None, spec.size, spec.distance.metric)
+                resolve_index(self._parts.registry, replace(spec, index=new_indexes[name]), None)
 
         def change(schema: CollectionSchema) -> CollectionSchema:
             specs = {

@@ -58,11 +58,13 @@ class CollectionSearcher:
                 continue
             row_bytes = spec.size * spec.datatype.dtype.itemsize
             for segment in pinned:
-                if spec.multivector is not None:
+                index = segment.index(request.using) or segment.multivector_index(request.using)
+                if index is not None and not request.params.exact:
+                    total += INDEXED_QUERY_BYTES
+                elif spec.multivector is not None:
                     total += self._document_bytes(segment, request)
-                    continue
-                scanned = request.params.exact or segment.index(request.using) is None
-                total += segment.count * row_bytes if scanned else INDEXED_QUERY_BYTES
+                else:
+                    total += segment.count * row_bytes
             if request.filter is not None:
                 total += pinned.live_count * _FILTERED_ROW_BYTES
         return total

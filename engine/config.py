@@ -16,6 +16,7 @@ class EngineConfig:
         seed: seed of index builds.
         growing_bytes_seal: bytes of the growing segment at which it is frozen and sealed.
         index_rows_min: sealed segments with fewer live rows are scanned.
+        multivector_index_rows_min: the same for multi-vectors, whose rows are dearer to scan.
         sealed_segments_target: merging starts above this number of similar sealed segments.
         sealed_rows_max: rows beyond which merging stops making a segment larger.
         deleted_share_vacuum: share of dead rows at which a sealed segment is rewritten.
@@ -34,6 +35,7 @@ class EngineConfig:
     seed: int = 0
     growing_bytes_seal: int = limits.GROWING_BYTES_SEAL
     index_rows_min: int = limits.INDEX_ROWS_MIN
+    multivector_index_rows_min: int = limits.MULTIVECTOR_INDEX_ROWS_MIN
     sealed_segments_target: int = limits.SEALED_SEGMENTS_TARGET
     sealed_rows_max: int = limits.SEALED_ROWS_MAX
     deleted_share_vacuum: float = limits.DELETED_SHARE_VACUUM

@@ -12,6 +12,7 @@ from nearfield.engine.collection import Collection
 from nearfield.engine.config import EngineConfig
 from nearfield.engine.errors import NotFound, StorageError, Unavailable, Unprocessable
 from nearfield.engine.index.registry import Registry, discover
+from nearfield.engine.index.wanted import resolve_index
 from nearfield.engine.maintenance.worker import MaintenanceWorker
 from nearfield.engine.schema import CollectionSchema
 from nearfield.engine.storage.catalog import AliasAction, Catalog, CreateAlias, RenameAlias
@@ -197,7 +198,7 @@ class Database:
                 raise Unprocessable(
                     f"a vector name has at most {limits.VECTOR_NAME_CHARS_MAX} characters", "vectors"
                 )
-            self._registry.resolve(spec.index, None, spec.size, spec.distance.metric)
+            resolve_index(self._registry, spec, None)
 
     def _remove_garbage(self) -> None:
         """Remove directories of collections that were being created or deleted when the process ended."""

@@ -34,12 +34,12 @@ class SearchParams:
 
     Args:
         exact: scan every live row.
-        search: per index kind knobs, such as `{"ef": 128}` (hnsw) or `{"nprobe": 16}` (ivf); unknown names
-            are ignored by a kind.
+        search: per index kind knobs, such as `{"ef": 128}` (hnsw), `{"nprobe": 16}` (ivf) or
+            `{"candidates": 200}` (muvera); unknown names are ignored by a kind.
     """
 
     exact: bool = False
-    search: Mapping[str, int] = field(default_factory=dict)
+    search: Mapping[str, float] = field(default_factory=dict)
 
 
 class FusionMethod(StrEnum):

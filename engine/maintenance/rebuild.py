@@ -10,11 +10,12 @@ import numpy as np
 from nearfield.engine.errors import Cancelled
 from nearfield.engine.index.protocol import BuildContext, Cancel, ExtendingBuilder, VectorIndex
 from nearfield.engine.index.spec import IndexSpec
+from nearfield.engine.index.wanted import resolve_index
 from nearfield.engine.maintenance import policy
 from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.index_files import StoredIndex, save_index
 from nearfield.engine.segment.manifest import Manifest
-from nearfield.engine.segment.sealed import SealedSegment
+from nearfield.engine.segment.sealed import BuiltIndex, SealedSegment
 from nearfield.engine.segment.segment_set import Segment, local_positions
 from nearfield.engine.segment.write_segment import write_segment
 from nearfield.engine.storage.apply import Run
@@ -108,10 +109,9 @@ def _merge(parts: CollectionStore, ids: Sequence[str], cancel: Cancel) -> None:
 def wanted_index(parts: CollectionStore, name: str, rows: int) -> IndexSpec | None:
     """The index that a segment of so many rows is to have for a vector; None for none."""
     vector = parts.schema.vectors[name]
-    if rows < parts.config.index_rows_min or vector.multivector is not None:
-        return None
-    spec = parts.registry.resolve(vector.index, rows, vector.size, vector.distance.metric)
-    return None if spec.kind == "flat" else spec
+    config = parts.config
+    least = config.index_rows_min if vector.multivector is None else config.multivector_index_rows_min
+    return None if rows < least else resolve_index(parts.registry, vector, rows)
 
 
 def _built(
@@ -120,17 +120,22 @@ def _built(
     name: str,
     cancel: Cancel,
     sources: Sequence[SealedSegment] = (),
-) -> tuple[VectorIndex, StoredIndex]:
+) -> tuple[BuiltIndex, StoredIndex]:
     """The index of a new segment: that of a segment it was made of, changed, or else a new one."""
     vector = parts.schema.vectors[name]
     spec = wanted_index(parts, name, segment.count)
     assert spec is not None
     context = BuildContext(threads=parts.config.threads, seed=parts.config.seed, cancel=cancel)
-    index = _extended(parts, segment, name, spec, context, sources)
-    if index is None:
-        index = parts.registry.builder(spec.kind).build(
-            segment.vectors(name), vector.distance.metric, spec.params, context
-        )
+    index: BuiltIndex | None
+    if vector.multivector is not None:
+        builder = parts.registry.multivector_builder(spec.kind)
+        index = builder.build(segment.tokens(name), spec.params, context)
+    else:
+        index = _extended(parts, segment, name, spec, context, sources)
+        if index is None:
+            index = parts.registry.builder(spec.kind).build(
+                segment.vectors(name), vector.distance.metric, spec.params, context
+            )
     return index, save_index(segment, name, vector.index, spec, index)
 
 
@@ -187,7 +192,7 @@ def _build(parts: CollectionStore, segment: SealedSegment, name: str, cancel: Ca
 def _open(parts: CollectionStore, segment: SealedSegment, name: str) -> None:
     manifest = parts.manifests[segment.id]
     opened, manifest = open_or_quarantine(segment, name, manifest, parts.schema, parts.registry)
-    _register_index(parts, segment.id, name, opened.index(name), manifest.indexes.get(name))
+    _register_index(parts, segment.id, name, opened.indexes.get(name), manifest.indexes.get(name))
 
 
 # ---- shared steps -----------------------------------------------------------------------------------------
@@ -214,7 +219,7 @@ def _discard(parts: CollectionStore, sealed: SealedSegment | None) -> None:
 
 
 def _register_index(
-    parts: CollectionStore, id: str, name: str, index: VectorIndex | None, stored: StoredIndex | None
+    parts: CollectionStore, id: str, name: str, index: BuiltIndex | None, stored: StoredIndex | None
 ) -> None:
     """Record a segment's index of one vector, or that it has none, and make it visible."""
 

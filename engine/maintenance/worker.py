@@ -250,7 +250,7 @@ def _segment_state(parts: CollectionStore, segment: SealedSegment) -> SegmentSta
         rows=segment.count,
         live_rows=segment.live_count,
         unbuilt=tuple(name for name in wanted if name not in current),
-        unopened=tuple(name for name in current if segment.index(name) is None),
+        unopened=tuple(name for name in current if name not in segment.indexes),
         unwanted=tuple(name for name in manifest.indexes if name not in wanted),
         indexed=bool(current),
     )

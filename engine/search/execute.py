@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.engine.index.protocol import Hits
+from nearfield.engine.index.multivector import MultiVectorIndex
+from nearfield.engine.index.protocol import Hits, VectorIndex
 from nearfield.engine.schema import Distance
 from nearfield.engine.search.merge import NO_HITS, merge_segments, to_rankings
 from nearfield.engine.search.multivector import scan_documents
@@ -96,7 +97,10 @@ def plan_for(
     segment: SearchableSegment, using: str, k: int, exact: bool, knobs: Mapping[str, Any], allowed: int
 ) -> SegmentPlan:
     """The plan for one segment of which `allowed` rows qualify."""
-    index = None if exact else segment.index(using)
+    index: VectorIndex | MultiVectorIndex | None = None
+    if not exact:
+        index = segment.index(using)
+        index = segment.multivector_index(using) if index is None else index
     cost = None if index is None else index.equivalent_scan_rows(k, knobs, allowed)
     return plan_segment(count=segment.count, allowed=allowed, exact=exact, index_rows_read=cost)
 
@@ -142,15 +146,27 @@ def _search_segment(
     segment: SearchableSegment, group: _Group, plan: SegmentPlan, allow: bitmap.Words | None, k: int
 ) -> Hits:
     """Hits in local rows."""
+    if group.offsets is not None:
+        return _search_documents(segment, group, group.offsets, plan, allow, k)
     if plan.step is Step.INDEX and (index := segment.index(group.using)) is not None:
         return index.search(group.vectors, k, group.knobs, allow)
-    if group.offsets is not None:
-        documents = segment.tokens(group.using)
-        return scan_documents(
-            group.vectors, group.offsets, documents, group.distance, k, allow, group.threads
-        )
     rows, scale = segment.vectors(group.using), segment.row_scale(group.using)
     return scan(group.vectors, rows, group.distance.metric, k, allow, scale, group.threads)
+
+
+def _search_documents(
+    segment: SearchableSegment,
+    group: _Group,
+    offsets: NDArray[np.int64],
+    plan: SegmentPlan,
+    allow: bitmap.Words | None,
+    k: int,
+) -> Hits:
+    """As `_search_segment`, of a multi-vector."""
+    if plan.step is Step.INDEX and (index := segment.multivector_index(group.using)) is not None:
+        return index.search(group.vectors, offsets, k, group.knobs, allow)
+    documents = segment.tokens(group.using)
+    return scan_documents(group.vectors, offsets, documents, group.distance, k, allow, group.threads)
 
 
 def _local_rows(rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.engine.index.multivector import MultiVectorIndex
 from nearfield.engine.index.protocol import Rows, VectorIndex
 from nearfield.engine.multivector.token_rows import TokenRows
 from nearfield.engine.query import SearchParams
@@ -46,6 +47,10 @@ class SearchableSegment(Protocol):
 
     def index(self, name: str) -> VectorIndex | None:
         """The built index over `vectors(name)`; None: scan."""
+        ...
+
+    def multivector_index(self, name: str) -> MultiVectorIndex | None:
+        """The built index over `tokens(name)`; None: scan."""
         ...
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.engine.index.multivector import MultiVectorIndex
 from nearfield.engine.index.protocol import Rows, VectorIndex
 from nearfield.engine.multivector.token_rows import TokenRows
 from nearfield.engine.schema import Datatype, Distance, VectorSpec
@@ -64,6 +65,9 @@ class GrowingView:
         return self.scales.get(name)
 
     def index(self, name: str) -> VectorIndex | None:
+        return None
+
+    def multivector_index(self, name: str) -> MultiVectorIndex | None:
         return None
 
     def without(self, local: NDArray[np.int64]) -> Self:

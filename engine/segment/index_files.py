@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from nearfield.engine.errors import Corrupted
-from nearfield.engine.index.protocol import VectorIndex
 from nearfield.engine.index.registry import Registry
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.schema import VectorSpec
-from nearfield.engine.segment.sealed import SealedSegment
+from nearfield.engine.segment.sealed import BuiltIndex, SealedSegment
 from nearfield.engine.storage.checksum import crc32c
 from nearfield.engine.storage.durable import new_directory
 
@@ -55,7 +54,7 @@ class StoredIndex:
 
 
 def save_index(
-    segment: SealedSegment, name: str, config: Mapping[str, Any], spec: IndexSpec, index: VectorIndex
+    segment: SealedSegment, name: str, config: Mapping[str, Any], spec: IndexSpec, index: BuiltIndex
 ) -> StoredIndex:
     """Write an index beside its segment, durable when this returns; it counts once the manifest names it."""
     ordinal, number = segment.ordinals[name], 0
@@ -65,14 +64,16 @@ def save_index(
     with new_directory(directory) as temporary:
         index.save(temporary)
         files = {
-            str(file.relative_to(temporary)): _fingerprint(file) for file in sorted(temporary.rglob("*"))
+            str(file.relative_to(temporary)): _fingerprint(file)
+            for file in sorted(temporary.rglob("*"))
+            if file.is_file()
         }
     return StoredIndex(directory.name, spec, dict(config), files)
 
 
 def open_index(
     segment: SealedSegment, name: str, vector: VectorSpec, stored: StoredIndex, registry: Registry
-) -> VectorIndex:
+) -> BuiltIndex:
     """Verify and open an index.
 
     Raises:
@@ -80,6 +81,8 @@ def open_index(
     """
     directory = segment.directory / stored.directory
     check_files(directory, stored)
+    if vector.multivector is not None:
+        return registry.open_multivector(stored.spec, directory, segment.tokens(name))
     return registry.open(stored.spec, directory, segment.vectors(name), vector.distance.metric)
 
 

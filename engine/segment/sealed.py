@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine.errors import Corrupted
+from nearfield.engine.index.multivector import MultiVectorIndex
 from nearfield.engine.index.protocol import Rows, VectorIndex
 from nearfield.engine.multivector.token_rows import TokenRows
 from nearfield.engine.point import token_positions
@@ -19,6 +20,7 @@ from nearfield.engine.segment.growing import needs_scale
 from nearfield.engine.storage.segment_files import SectionFile
 
 FILE_NAME: Final = "vectors.nfs"
+BuiltIndex = VectorIndex | MultiVectorIndex
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class SealedSegment:
     offsets: Mapping[str, NDArray[np.int64] | int]
     specs: Mapping[str, VectorSpec]
     documents: dict[str, TokenRows] = field(default_factory=dict)
-    indexes: Mapping[str, VectorIndex] = field(default_factory=dict)
+    indexes: Mapping[str, BuiltIndex] = field(default_factory=dict)
     live: bitmap.Words | None = None
     live_count: int = 0
 
@@ -131,13 +133,16 @@ class SealedSegment:
         return self.scales.get(name)
 
     def index(self, name: str) -> VectorIndex | None:
-        return self.indexes.get(name)
+        return None if name in self.offsets else cast(VectorIndex | None, self.indexes.get(name))
+
+    def multivector_index(self, name: str) -> MultiVectorIndex | None:
+        return cast(MultiVectorIndex | None, self.indexes.get(name)) if name in self.offsets else None
 
     def without(self, local: NDArray[np.int64]) -> Self:
         live = bitmap.without(self.live, self.count, local)
         return replace(self, live=live, live_count=bitmap.count(live))
 
-    def with_index(self, name: str, index: VectorIndex | None) -> Self:
+    def with_index(self, name: str, index: BuiltIndex | None) -> Self:
         """The same segment with the index of one vector replaced, or taken away."""
         others = {key: value for key, value in self.indexes.items() if key != name}
         return replace(self, indexes=others if index is None else {**others, name: index})

@@ -1,4 +1,4 @@
-"""A built graph changed: nodes leave, others enter, the rest keep their links. See decision 0011."""
+"""A built graph changed: nodes leave, others enter, the rest keep their links. See decision ENNN."""
 
 from typing import Final
 

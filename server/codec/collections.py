@@ -51,6 +51,8 @@ _PARAMS_SHOWN = {
 _M_RANGE = (2, 512)
 _EF_CONSTRUCTION_MAX = 10_000
 """The graph's own limits; the wire format's are wider, so its values are clipped."""
+_SCAN: dict[str, Any] = {"kind": "flat", "params": {}}
+_DOCUMENT_KINDS = ("muvera",)
 _QUANTIZATIONS = ("scalar", "product", "binary", "turbo")
 
 
@@ -107,7 +109,7 @@ def _index(choice: schemas.IndexChoice | None, graph: schemas.HnswConfig | None)
     if graph is None or (graph.m is None and graph.ef_construct is None):
         return None
     if graph.m == 0:
-        return {"kind": "flat", "params": {}}
+        return _SCAN
     params = {}
     if graph.m is not None:
         params["m"] = min(max(graph.m, _M_RANGE[0]), _M_RANGE[1])
@@ -127,7 +129,7 @@ class _Shared:
 def _vector_spec(value: Any, shared: _Shared, path: str) -> VectorSpec:
     params = convert(value, schemas.VectorParams, path)
     _check_quantization(params.quantization_config, f"{path}.quantization_config")
-    chosen = _index(params.index, params.hnsw_config) or shared.index or {"kind": "auto", "params": {}}
+    chosen = _chosen(params.index, params.hnsw_config, shared.index, params.multivector_config is not None)
     extras = {
         name: _plain(getattr(params, name)) for name in _VECTOR_EXTRAS if getattr(params, name) is not None
     }
@@ -140,10 +142,30 @@ def _vector_spec(value: Any, shared: _Shared, path: str) -> VectorSpec:
         size=params.size,
         distance=Distance(params.distance),
         datatype=Datatype(params.datatype or "float32"),
-        index=chosen,
+        index=chosen or {"kind": "auto", "params": {}},
         extras=extras,
         multivector=multivector,
     )
+
+
+def _chosen(
+    own: schemas.IndexChoice | None,
+    graph: schemas.HnswConfig | None,
+    shared: dict[str, Any] | None,
+    multivector: bool,
+) -> dict[str, Any] | None:
+    """A vector's index config: its own, else what is meant for all vectors and suits this one.
+
+    Kinds for multi-vectors have names of their own, and graph parameters of the wire format are not theirs.
+    """
+    if own is not None:
+        return _index(own, None)
+    for config in (_index(None, graph), shared):
+        if config is not None:
+            for_documents = config["kind"] in _DOCUMENT_KINDS
+            if for_documents == multivector or config == _SCAN:
+                return config
+    return None
 
 
 def _multivector(tokens: schemas.TokensConfig) -> MultiVectorSpec:
@@ -180,7 +202,9 @@ def schema_change(schema: CollectionSchema, body: schemas.UpdateCollection) -> S
     indexes: dict[str, Mapping[str, Any]] = {}
     for name in schema.vectors:
         change = changes.get(name, schemas.VectorParamsChange())
-        chosen = _index(change.index or body.index, change.hnsw_config or body.hnsw_config)
+        shared = _index(body.index, body.hnsw_config)
+        multivector = schema.vectors[name].multivector is not None
+        chosen = _chosen(change.index, change.hnsw_config, shared, multivector)
         if chosen is not None:
             indexes[name] = chosen
     extras = {name: _changed_extras(schema.vectors[name], change, name) for name, change in changes.items()}

@@ -89,7 +89,19 @@ def _filter(value: dict[str, Any] | None, path: str = "") -> Filter | None:
 def _params(params: schemas.SearchParams | None) -> SearchParams:
     if params is None:
         return _DEFAULT_PARAMS
-    knobs = {"ef": params.hnsw_ef, "nprobe": params.nprobe}
+    oversampling: object = params.oversampling
+    if oversampling is None and params.quantization is not None:
+        oversampling = params.quantization.get("oversampling")
+    if oversampling is not None and (not isinstance(oversampling, int | float) or oversampling < 1):
+        raise InvalidRequest(
+            f"oversampling must be a number of at least 1, got {oversampling!r:.80}", "params.quantization"
+        )
+    knobs = {
+        "ef": params.hnsw_ef,
+        "nprobe": params.nprobe,
+        "candidates": params.candidates,
+        "oversampling": oversampling,
+    }
     return SearchParams(
         exact=bool(params.exact), search={name: value for name, value in knobs.items() if value is not None}
     )

@@ -47,9 +47,9 @@ class WalConfig(Body):
 
 
 class IndexChoice(Body):
-    """Which index sealed segments get, and its parameters."""
+    """Which index sealed segments get, and its parameters; multi-vectors have `auto`, `flat` and `muvera`."""
 
-    kind: Annotated[str, Meta(examples=["auto", "flat", "hnsw", "ivf"])] = "auto"
+    kind: Annotated[str, Meta(examples=["auto", "flat", "hnsw", "ivf", "muvera"])] = "auto"
     params: Annotated[dict[str, Any], Meta(examples=[{"m": 16, "ef_construction": 200}])] = field(
         default_factory=dict
     )
@@ -148,7 +148,11 @@ class CreateCollection(Body):
 
     vectors: VectorsConfig | None = None
     index: (
-        Annotated[IndexChoice, Meta(description="Index of every vector that names none itself.")] | None
+        Annotated[
+            IndexChoice,
+            Meta(description="Index of every vector that names none and that the kind is for."),
+        ]
+        | None
     ) = None
     metadata: Payload | None = None
     hnsw_config: HnswConfig | None = None

@@ -66,9 +66,22 @@ class SearchParams(Body):
         | None
     ) = None
     nprobe: Annotated[int, Meta(description="Lists visited by the `ivf` index.", ge=1)] | None = None
+    candidates: (
+        Annotated[int, Meta(description="Documents of a multi-vector that MaxSim ranks.", ge=1, le=100_000)]
+        | None
+    ) = None
+    oversampling: (
+        Annotated[float, Meta(description="The same, as a multiple of limit and offset.", ge=1)] | None
+    ) = None
     exact: Annotated[bool, Meta(description="Scan every point.")] | None = None
     indexed_only: Annotated[bool, Meta(description="Accepted and ignored.")] | None = None
-    quantization: Annotated[dict[str, Any], Meta(description="Accepted and ignored.")] | None = None
+    quantization: (
+        Annotated[
+            dict[str, Any],
+            Meta(description="`oversampling` in it is taken as the one above; the rest is ignored."),
+        ]
+        | None
+    ) = None
     acorn: Annotated[dict[str, Any], Meta(description="Accepted and ignored.")] | None = None
     idf: Annotated[Any, Meta(description="Accepted and ignored.")] | None = None
 

@@ -14,6 +14,7 @@ CONFIG = EngineConfig(
     threads=1,
     growing_bytes_seal=60_000,
     index_rows_min=400,
+    multivector_index_rows_min=400,
     sealed_segments_target=2,
     settle_pause_s=0.05,
     wal_checkpoint_bytes=512 * 1024,

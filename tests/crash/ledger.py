@@ -31,7 +31,12 @@ TOKEN_DIMENSIONS = 4
 SCHEMA = CollectionSchema(
     {
         "": VectorSpec(DIMENSIONS, Distance.EUCLID, index={"kind": "hnsw", "params": {}}),
-        "tokens": VectorSpec(TOKEN_DIMENSIONS, Distance.DOT, multivector=MultiVectorSpec()),
+        "tokens": VectorSpec(
+            TOKEN_DIMENSIONS,
+            Distance.DOT,
+            index={"kind": "muvera", "params": {"cells": "simhash", "repetitions": 2, "bits": 2}},
+            multivector=MultiVectorSpec(),
+        ),
     }
 )
 IDS_PER_WRITER = 100_000

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.engine.index.multivector import MultiVectorIndex
 from nearfield.engine.index.protocol import Rows, VectorIndex
+from nearfield.engine.multivector.token_rows import TokenRows
 from nearfield.engine.segment import bitmap
 
 
@@ -43,3 +45,9 @@ class MemorySegment:
 
     def index(self, name: str) -> VectorIndex | None:
         return self.built
+
+    def tokens(self, name: str) -> TokenRows:
+        raise AssertionError(f"{name} is no multi-vector")
+
+    def multivector_index(self, name: str) -> MultiVectorIndex | None:
+        return None

@@ -79,16 +79,10 @@ class Steps:
             ),
             Step("get_aliases", _all_aliases),
         ]
+        everything = {"limit": 1000, "with_payload": True, "with_vectors": True}
         for name in sorted(self._schemas):
-            steps.append(
-                Step(
-                    f"scroll everything in {name}",
-                    lambda client, name=name: client.scroll(
-                        name, limit=1000, with_payload=True, with_vectors=True
-                    ),
-                    "page",
-                )
-            )
+            label = f"scroll everything in {name}"
+            steps.append(Step(label, lambda client, name=name: client.scroll(name, **everything), "page"))
             steps.append(Step(f"count {name}", lambda client, name=name: client.count(name).count))
         return steps
 
@@ -131,9 +125,8 @@ class Steps:
 
     def _vector(self, params: models.VectorParams) -> Any:
         """A vector, or a matrix for a multi-vector."""
-        if params.multivector_config is None:
-            return self._row(params)
-        return [self._row(params) for _ in range(self._rng.randint(1, 5))]
+        rows = [self._row(params) for _ in range(self._rng.randint(1, 5))]
+        return rows[0] if params.multivector_config is None else rows
 
     def _row(self, params: models.VectorParams) -> list[float]:
         kind = self._rng.random()
@@ -357,8 +350,8 @@ class Steps:
         schema = self._schemas[name]
         points = self._points(name)
         first = next(iter(schema.values()))
-        wrong_size: Any = [1.0] * (first.size + 1)
-        wrong_size = wrong_size if first.multivector_config is None else [wrong_size]
+        wrong_row = [1.0] * (first.size + 1)
+        wrong_size: Any = wrong_row if first.multivector_config is None else [wrong_row]
         points[-1].vector = wrong_size if "" in schema else {next(iter(schema)): wrong_size}
         calls: list[tuple[str, Call]] = [
             ("upsert of a wrong size", lambda client: client.upsert(target, points)),

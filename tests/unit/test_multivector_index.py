@@ -1,212 +1,173 @@
-"""The index over token matrices: answers against exact MaxSim, filters, files, and what it refuses."""
+"""Indexes over sealed multi-vectors: built in the background, opened again, rebuilt when damaged."""
 
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from nearfield.engine.errors import Corrupted, InvalidRequest
-from nearfield.engine.index.protocol import BuildContext
-from nearfield.index_builders import build_multivector_index, default_registry, open_multivector_index
-from nearfield.index_builders.multivector.build import MultiVectorLibraryIndex
-from nearfield.index_builders.multivector.builder import MuveraBuilder
-
-DIMENSIONS, COUNT = 32, 600
-
-PARAMS: dict[str, dict[str, Any]] = {
-    "kmeans": {"cells": "kmeans", "cell_count": 32, "dimensions": 96},
-    "simhash": {"cells": "simhash", "profile": "small"},
-    "sketch": {"cells": "simhash", "dimensions": 768},
-    "graph": {"cells": "kmeans", "cell_count": 32, "dimensions": 96, "structure": "graph"},
-}
-
-
-def documents(count: int = COUNT, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Documents about a few of forty themes each; every seventh has no tokens."""
-    rng = np.random.default_rng(seed)
-    themes = np.random.default_rng(99).standard_normal((40, DIMENSIONS))
-    sizes = rng.integers(1, 25, count)
-    sizes[::7] = 0
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    of_token = rng.integers(0, 40, (count, 3))[
-        np.repeat(np.arange(count), sizes), rng.integers(0, 3, offsets[-1])
-    ]
-    tokens = themes[of_token] + 0.7 * rng.standard_normal((offsets[-1], DIMENSIONS))
-    return (tokens / np.linalg.norm(tokens, axis=1, keepdims=True)).astype(np.float32), offsets
-
-
-def queries(count: int = 20) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    tokens, offsets = documents(2 * count, seed=5)
-    kept = np.flatnonzero(np.diff(offsets))[:count]
-    parts = [tokens[offsets[i] : offsets[i + 1]] for i in kept]
-    return np.concatenate(parts), np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-
-
-@pytest.fixture(scope="module", params=sorted(PARAMS))
-def built(request: pytest.FixtureRequest) -> MultiVectorLibraryIndex:
-    return build_multivector_index(*documents(), PARAMS[request.param], threads=1)
-
-
-def test_recall_and_scores(built: MultiVectorLibraryIndex) -> None:
-    tokens, offsets = queries()
-    exact, exact_scores = built.search(tokens, offsets, 10, exact=True)
-    found, scores = built.search(tokens, offsets, 10, candidates=120)
-    hits = [len(np.intersect1d(a, b)) / 10 for a, b in zip(found, exact, strict=True)]
-    assert np.mean(hits) >= 0.9
-    same = found == exact
-    np.testing.assert_allclose(scores[same], exact_scores[same], rtol=1e-6)
-    assert (np.diff(scores, axis=1) <= 0).all()
-    doc_tokens, doc_offsets = documents()
-    best = doc_tokens[doc_offsets[found[0, 0]] : doc_offsets[found[0, 0] + 1]]
-    expected = (tokens[: offsets[1]] @ best.T).max(axis=1).sum()
-    np.testing.assert_allclose(scores[0, 0], expected, rtol=1e-5)
-
-
-def test_more_candidates_never_hurt(built: MultiVectorLibraryIndex) -> None:
-    tokens, offsets = queries()
-    totals = [built.search(tokens, offsets, 10, candidates=c)[1].sum(axis=1) for c in (10, 40, 160, COUNT)]
-    for few, more in pairwise(totals):
-        assert (more >= few - 1e-4).all()
-    exact = built.search(tokens, offsets, 10, exact=True)
-    everything = built.search(tokens, offsets, 10, candidates=COUNT)
-    assert np.array_equal(everything[0], exact[0])
-
-
-@pytest.mark.parametrize("allowed", [0, 1, 5, 60, 300, COUNT])
-def test_filters(built: MultiVectorLibraryIndex, allowed: int) -> None:
-    allow = np.zeros(COUNT, np.bool_)
-    allow[np.random.default_rng(allowed).choice(COUNT, allowed, replace=False)] = True
-    matching = int((allow & (np.diff(built.documents.bounds()) > 0)).sum())
-    tokens, offsets = queries()
-    for candidates in (10, 50):
-        found, scores = built.search(tokens, offsets, 10, candidates=candidates, allow=allow)
-        assert ((found >= 0).sum(axis=1) == min(10, matching)).all()
-        assert allow[found[found >= 0]].all()
-        assert np.isneginf(scores[found < 0]).all()
-
-
-def test_empty_documents_are_never_found(built: MultiVectorLibraryIndex) -> None:
-    tokens, offsets = queries(3)
-    found, _ = built.search(tokens, offsets, COUNT, candidates=COUNT)
-    with_tokens = np.flatnonzero(np.diff(built.documents.bounds()))
-    assert all(np.array_equal(np.sort(row[row >= 0]), with_tokens) for row in found)
-
-
-def test_batches_and_threads_change_nothing(built: MultiVectorLibraryIndex) -> None:
-    tokens, offsets = queries()
-    whole = built.search(tokens, offsets, 10, threads=3)
-    for i in range(len(offsets) - 1):
-        alone = built.search(tokens[offsets[i] : offsets[i + 1]], None, 10)
-        assert np.array_equal(alone[0][0], whole[0][i]) and np.array_equal(alone[1][0], whole[1][i])
-
-
-def test_saved_and_opened(built: MultiVectorLibraryIndex, tmp_path: Path) -> None:
-    built.save(tmp_path / "index")
-    opened = open_multivector_index(tmp_path / "index")
-    tokens, offsets = queries()
-    for ours, theirs in zip(
-        built.search(tokens, offsets, 10), opened.search(tokens, offsets, 10), strict=True
-    ):
-        assert np.array_equal(ours, theirs)
-    assert opened.resident_bytes() == built.resident_bytes()
-
-
-def test_damage_is_found(built: MultiVectorLibraryIndex, tmp_path: Path) -> None:
-    built.save(tmp_path / "index")
-    files = sorted(path for path in (tmp_path / "index" / "index").rglob("*") if path.is_file())
-    for path in files:
-        content = path.read_bytes()
-        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        with pytest.raises(Corrupted):
-            open_multivector_index(tmp_path / "index")
-        path.unlink()
-        with pytest.raises(Corrupted):
-            open_multivector_index(tmp_path / "index")
-        path.write_bytes(content)
-    open_multivector_index(tmp_path / "index")
-
-
-def test_other_documents_are_refused(built: MultiVectorLibraryIndex, tmp_path: Path) -> None:
-    built.inner.save(tmp_path)
-    tokens, offsets = documents(seed=3)
-    other = build_multivector_index(tokens, offsets, {"cells": "simhash", "profile": "small"})
-    with pytest.raises(Corrupted, match="is of documents with"):
-        default_registry().open_multivector(built.spec, tmp_path, other.documents)
-
-
-@pytest.mark.parametrize("name", sorted(PARAMS))
-def test_same_seed_same_bytes(name: str, tmp_path: Path) -> None:
-    for run, threads in (("a", 1), ("b", 3)):
-        build_multivector_index(*documents(200), PARAMS[name], threads=threads, seed=4).save(tmp_path / run)
-    first, second = ({p.relative_to(tmp_path / run): p.read_bytes() for p in (tmp_path / run).rglob("*.npy")}
-                     for run in ("a", "b"))  # fmt: skip
-    assert first == second
-
-
-def test_new_documents_need_no_learning() -> None:
-    learned = build_multivector_index(*documents(), PARAMS["kmeans"])
-    tokens, offsets = documents(300, seed=8)
-    builder = MuveraBuilder()
-    params = builder.parse_params(PARAMS["kmeans"])
-    other = build_multivector_index(tokens, offsets, PARAMS["kmeans"]).documents
-    index = builder.build_with(learned.inner.encoding, other, params, BuildContext())  # type: ignore[attr-defined]
-    query, query_offsets = queries()
-    exact = index.search(query, query_offsets, 10, {"exact": True})
-    found = index.search(query, query_offsets, 10, {"candidates": 80})
-    assert (
-        np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found.rows, exact.rows, strict=True)]) > 0.9
-    )
-
-
-@pytest.mark.parametrize("encoding", ["float16", "lvq8", "lvq4"])
-def test_token_encodings(encoding: str) -> None:
-    tokens, offsets = documents()
-    index = build_multivector_index(tokens, offsets, PARAMS["kmeans"], token_encoding=encoding)
-    plain = build_multivector_index(tokens, offsets, PARAMS["kmeans"])
-    query, query_offsets = queries()
-    exact, _ = plain.search(query, query_offsets, 10, exact=True)
-    found, _ = index.search(query, query_offsets, 10, candidates=120)
-    least = {"float16": 0.95, "lvq8": 0.9, "lvq4": 0.7}[encoding]
-    assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, exact, strict=True)]) >= least
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_tiny_collections(count: int) -> None:
-    tokens, offsets = documents(count + 1)
-    for params in (*PARAMS.values(), {}):
-        index = build_multivector_index(tokens, offsets, params)
-        found, _ = index.search(tokens[:3], None, 10)
-        assert sorted(found[found >= 0].tolist()) == list(range(1, count + 1))
-
-
-def test_no_tokens_at_all() -> None:
-    index = build_multivector_index(np.zeros((1, 8), np.float32), [0, 0, 1, 1])
-    found, scores = index.search(np.ones((2, 8), np.float32), None, 2)
-    assert found.tolist() == [[1, -1]] and scores.tolist() == [[0.0, -np.inf]]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"doc_offsets": [0, 3]}, "doc_offsets do not fit the tokens"),
-        ({"doc_tokens": np.zeros((4, 8), np.uint8)}, "doc_tokens must be float32 or float16"),
-        ({"doc_tokens": np.full((4, 8), np.nan, np.float32)}, "doc_tokens must be finite"),
-        ({"params": {"cells": "grid"}}, "cells must be one of auto, kmeans, simhash"),
-        ({"params": {"cell": 3}}, "has no parameter `cell`"),
-        ({"kind": "hnsw"}, "index kind must be one of auto, muvera"),
-        ({"token_encoding": "pq"}, "token_encoding must be one of"),
-    ],
+from nearfield.engine import (
+    Collection,
+    CollectionSchema,
+    Database,
+    Distance,
+    EngineConfig,
+    MultiVectorSpec,
+    PointBatch,
+    PointSelector,
+    SearchParams,
+    SearchRequest,
+    VectorColumn,
+    VectorSpec,
 )
-def test_refused(arguments: dict[str, Any], message: str) -> None:
-    given: dict[str, Any] = {"doc_tokens": np.ones((4, 8), np.float32), "doc_offsets": [0, 4]} | arguments
-    with pytest.raises(InvalidRequest, match=message):
-        build_multivector_index(**given)
+from nearfield.engine.errors import InvalidRequest
+from nearfield.engine.filter.parse import parse_filter
+from nearfield.engine.storage.verify import verify_directory
+from tests.helpers.documents import documents, ranking
+
+COUNT, SIZE = 400, 16
+GIVEN = documents(COUNT, size=SIZE)
+QUERIES = documents(6, seed=1, size=SIZE)
+EVERYTHING = SearchParams(search={"candidates": COUNT})
+CONFIG = EngineConfig(
+    threads=1, growing_bytes_seal=30_000, multivector_index_rows_min=100, settle_pause_s=0.05
+)
+IDLE = EngineConfig(threads=1, multivector_index_rows_min=100, background=False)
+THIRD = parse_filter({"must": [{"key": "n", "match": {"value": 1}}]})
 
 
-@pytest.mark.parametrize("knobs", [{"candidates": 0}, {"oversampling": 0.5}, {"ef": "many"}, {"k": 0}])
-def test_refused_knobs(built: MultiVectorLibraryIndex, knobs: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest):
-        built.search(*queries(2), **knobs)
+def _schema(kind: str = "auto", distance: Distance = Distance.DOT, **params: object) -> CollectionSchema:
+    index = {"kind": kind, "params": params}
+    return CollectionSchema({"": VectorSpec(SIZE, distance, index=index, multivector=MultiVectorSpec())})
+
+
+def _fill(data: Path, schema: CollectionSchema) -> None:
+    with Database.open(data, config=CONFIG) as database:
+        collection = database.create_collection("c", schema)
+        for first in range(0, COUNT, 100):
+            payloads = [b'{"n":%d}' % (i % 3) for i in range(first, first + 100)]
+            column = VectorColumn.of_documents(GIVEN[first : first + 100])
+            collection.upsert(PointBatch(range(first, first + 100), {"": column}, payloads))
+        collection.wait_settled(60)
+        assert collection.info().indexed_vectors == COUNT
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A settled collection; tests that change it take a copy."""
+    data = tmp_path_factory.mktemp("data")
+    _fill(data, _schema())
+    yield data
+
+
+def _check(collection: Collection, params: SearchParams, distance: Distance = Distance.DOT) -> None:
+    """Answers are those of an exact search."""
+    requests = [SearchRequest(query, limit=7, params=params) for query in QUERIES]
+    for query, hits in zip(QUERIES, collection.search(requests), strict=True):
+        expected = ranking(query, GIVEN, distance)[:7]
+        assert [hit.record.id for hit in hits] == [at for _, at in expected]
+        np.testing.assert_allclose([hit.score for hit in hits], [score for score, _ in expected], rtol=1e-4)
+
+
+def _index_files(data: Path) -> list[Path]:
+    """Of the index in use, not of those set aside."""
+    folders = [one for one in data.glob("collections/*/segments/*/index-*") if one.suffix != ".damaged"]
+    return sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
+
+
+def test_scores_are_exact_whatever_the_candidates(filled: Path) -> None:
+    with Database.open(filled, config=IDLE) as database:
+        collection = database.collection("c")
+        _check(collection, EVERYTHING)
+        _check(collection, SearchParams(exact=True))
+        for params in (SearchParams(search={"candidates": 20}), SearchParams(search={"oversampling": 3.0})):
+            for query in QUERIES:
+                [hits] = collection.search([SearchRequest(query, limit=7, params=params)])
+                scores = {at: score for score, at in ranking(query, GIVEN, Distance.DOT)}
+                found = [scores[int(hit.record.id)] for hit in hits]  # type: ignore[arg-type]
+                assert len(hits) == 7 and found == sorted(found, reverse=True)
+                np.testing.assert_allclose([hit.score for hit in hits], found, rtol=1e-4)
+        [hits] = collection.search([SearchRequest(QUERIES[0], limit=200, filter=THIRD)])
+        assert sorted(int(hit.record.id) for hit in hits) == list(range(1, COUNT, 3))  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest, match="oversampling"):
+            bad = SearchParams(search={"oversampling": 0.5})
+            collection.search([SearchRequest(QUERIES[0], limit=7, params=bad)])
+
+
+def test_an_index_is_opened_again_and_not_rebuilt(filled: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in _index_files(filled)}
+    with Database.open(filled, config=CONFIG) as database:
+        collection = database.collection("c")
+        assert collection.info().indexed_vectors == COUNT
+        collection.wait_settled(60)
+    assert before and {file: file.stat().st_mtime_ns for file in _index_files(filled)} == before
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "cut short", "missing"])
+def test_a_damaged_index_costs_a_rebuild_and_no_answer(tmp_path: Path, damage: str) -> None:
+    _fill(tmp_path, _schema("muvera", cells="simhash", repetitions=2, bits=2, projected=8))
+    files = len(_index_files(tmp_path))
+    assert files > 2
+    for number in sorted({0, files // 2, files - 1}):
+        file = _index_files(tmp_path)[number]
+        content = bytearray(file.read_bytes())
+        if damage == "missing":
+            file.unlink()
+        elif damage == "cut short":
+            file.write_bytes(content[: len(content) // 2])
+        else:
+            content[len(content) // 2] ^= 4
+            file.write_bytes(content)
+        found = [finding.kind for finding in verify_directory(tmp_path)]
+        assert [kind for kind in found if kind != "leftover"] == ["derived"]
+        with Database.open(tmp_path, config=IDLE) as database:
+            collection = database.collection("c")
+            assert collection.info().indexed_vectors == 0 and collection.info().error is None
+            _check(collection, SearchParams(search={"candidates": 7}))
+            collection.wait_settled(60)
+            assert collection.info().indexed_vectors == COUNT
+            _check(collection, EVERYTHING)
+        assert {finding.kind for finding in verify_directory(tmp_path)} == {"leftover"}
+        with Database.open(tmp_path, config=IDLE) as database:
+            assert database.collection("c").info().indexed_vectors == COUNT
+
+
+def test_deleted_and_changed_documents(tmp_path: Path) -> None:
+    _fill(tmp_path, _schema("muvera", cells="simhash", repetitions=2, bits=2, projected=8))
+    with Database.open(tmp_path, config=CONFIG) as database:
+        collection = database.collection("c")
+        [best] = collection.search([SearchRequest(QUERIES[0], limit=1)])
+        gone = int(best[0].record.id)  # type: ignore[arg-type]
+        collection.delete(PointSelector(ids=[gone]))
+        new = VectorColumn.of_documents([10 * QUERIES[0]])
+        collection.update_vectors(PointBatch([(gone + 1) % COUNT], {"": new}))
+        collection.delete(PointSelector(ids=[point for point in range(100) if point != (gone + 1) % COUNT]))
+        for _ in range(2):
+            [hits] = collection.search([SearchRequest(QUERIES[0], limit=5)])
+            assert hits[0].record.id == (gone + 1) % COUNT
+            assert all(hit.record.id != gone for hit in hits)
+            collection.wait_settled(60)
+
+
+@pytest.mark.parametrize("distance", [Distance.EUCLID, Distance.MANHATTAN])
+def test_distances_without_an_index_are_scanned(tmp_path: Path, distance: Distance) -> None:
+    with Database.open(tmp_path, config=CONFIG) as database:
+        collection = database.create_collection("c", _schema("auto", distance))
+        collection.upsert(PointBatch(range(COUNT), {"": VectorColumn.of_documents(GIVEN)}))
+        collection.wait_settled(60)
+        assert collection.info().indexed_vectors == 0
+        _check(collection, SearchParams(), distance)
+        with pytest.raises(InvalidRequest, match=f"not {distance}"):
+            database.create_collection("d", _schema("muvera", distance))
+
+
+def test_kinds_are_checked_when_a_collection_is_created(tmp_path: Path) -> None:
+    with Database.open(tmp_path, config=IDLE) as database:
+        with pytest.raises(InvalidRequest, match="muvera"):
+            database.create_collection("a", _schema("hnsw"))
+        with pytest.raises(InvalidRequest, match="cells"):
+            database.create_collection("a", _schema("muvera", cells="round"))
+        collection = database.create_collection("a", _schema("flat"))
+        with pytest.raises(InvalidRequest):
+            collection.update_schema(vector_index={"": {"kind": "lvq", "params": {}}})
+        collection.update_schema(vector_index={"": {"kind": "muvera", "params": {"cells": "simhash"}}})
