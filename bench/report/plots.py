@@ -77,14 +77,20 @@ def build_costs(summary: DatasetSummary) -> Figure | None:
     return figure
 
 
-def save_png(figure: Figure, path: Path, title: str, note: str) -> None:
-    """Write the figure as PNG with a title and a note above it, for use outside the page."""
-    with mpl.rc_context(plot_settings()):
+def save_figure(figure: Figure, path: Path, title: str, note: str) -> None:
+    """Write the figure as PNG and SVG, with a title and a note above it, for use outside the page.
+
+    Args:
+        path: without a suffix.
+    """
+    with mpl.rc_context({**plot_settings(), "svg.fonttype": "none", "svg.hashsalt": path.name}):
         FigureCanvasAgg(figure)
         rise = 0.3 / figure.get_figheight()
         figure.text(0.0, 1 + 1.35 * rise, title, fontsize=13, fontweight="bold", va="bottom")
         figure.text(0.0, 1 + 0.6 * rise, note, fontsize=10, color=MUTED, va="bottom")
-        figure.savefig(path, dpi=_PNG_DPI, facecolor=PAPER, bbox_inches="tight", pad_inches=0.3)
+        around: dict[str, Any] = {"facecolor": PAPER, "bbox_inches": "tight", "pad_inches": 0.3}
+        figure.savefig(path.with_name(f"{path.name}.png"), dpi=_PNG_DPI, **around)
+        figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None, "Creator": None}, **around)
 
 
 def _axis_rate(value: float) -> str:

@@ -12,7 +12,7 @@ PAGE = "report.html"
 
 
 def write_report(folder: Path) -> list[DatasetSummary]:
-    """Render `report.html` and PNG plots from the folder's `results.jsonl`; returns the summaries shown.
+    """Render `report.html` and plots (PNG, SVG) from a folder's `results.jsonl`; returns the summaries.
 
     Raises:
         FileNotFoundError: the folder has no results.
@@ -42,4 +42,4 @@ def _write_plots(folder: Path, summary: DatasetSummary) -> None:
         note += "; generated vectors, not real data"
     for name, title, figure in figures:
         if figure is not None:
-            plots.save_png(figure, folder / f"{summary.name}-{name}.png", f"{summary.name}: {title}", note)
+            plots.save_figure(figure, folder / f"{summary.name}-{name}", f"{summary.name}: {title}", note)

@@ -209,6 +209,7 @@ def test_files_and_terminal(tmp_path: Path) -> None:
             writer.write(record["type"], **{name: value for name, value in record.items() if name != "type"})
     summaries = write_report(tmp_path)
     pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert {path.stem for path in tmp_path.glob("*.svg")} == {path.stem for path in tmp_path.glob("*.png")}
     assert {"x-speed-1.png", "x-speed-2.png", "x-latency.png", "y-builds.png"} <= pictures
     console = Console(width=90, file=io.StringIO(), record=True)
     print_summaries(console, summaries)
