@@ -52,6 +52,10 @@ class MultiVectorIndex(Protocol):
         """Bytes of memory the index holds beside the documents it was given."""
         ...
 
+    def bytes_per_document(self) -> float:
+        """Of `resident_bytes`, what grows with the documents."""
+        ...
+
 
 class MultiVectorIndexBuilder(Protocol):
     """One kind of index over token matrices: parses its parameters, builds and opens."""

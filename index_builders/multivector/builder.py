@@ -31,7 +31,7 @@ PARAMS: Final = (
     ChoiceParam("cells", "auto", ("auto", "kmeans", "simhash")),
     IntParam("cell_count", None, 2, 4_096),
     IntParam("dimensions", None, 8, 65_536),
-    IntParam("sample_documents", 2_048, 2, 100_000),
+    IntParam("sample_documents", 4_096, 2, 100_000),
     ChoiceParam("profile", "default", tuple(PROFILES)),
     IntParam("repetitions", None, 1, 256),
     IntParam("bits", None, 0, 12),
@@ -40,22 +40,19 @@ PARAMS: Final = (
     IntParam("candidates", 100, 1, 100_000),
 )
 
-# Decision 0010: fewer documents than this have too little to learn from.
+# Decision 0011: fewer documents than this have too little to learn from.
 _LEARN_DOCUMENTS: Final = 256
 _CELLS: Final = 256
 _TOKENS_PER_CELL: Final = 20
 _GRAPH_DOCUMENTS: Final = 20_000
 _GRAPH_WIDTH_MAX: Final = 1_024
-# With codes of 128 bytes for the traversal a document has 512 bytes either way.
+# With codes of 192 bytes for the traversal a document has 512 bytes either way.
 _FLAT_WIDTH: Final = 512
-_GRAPH_WIDTH: Final = 384
+_GRAPH_WIDTH: Final = 320
 _RANGE_DOCUMENTS: Final = 1_024
 _RANGE_MARGIN: Final = 0.1
-_GRAPH_PARAMS: Final[dict[str, Any]] = {
-    "primary_encoding": "lvq4",
-    "secondary_encoding": "none",
-    "reduced_dimensions": 240,
-}
+# Codes of fewer dimensions lose a sixth of the candidates: they are ranked by small differences.
+_GRAPH_PARAMS: Final[dict[str, Any]] = {"primary_encoding": "lvq4", "secondary_encoding": "none"}
 
 
 class MuveraBuilder:
@@ -186,8 +183,7 @@ def _simhash_width(dimensions: int, params: Mapping[str, Any]) -> int:
 
 
 def _graph_params(width: int) -> dict[str, Any]:
-    params = {"reduced_dimensions": min(_GRAPH_PARAMS["reduced_dimensions"], width)}
-    return dict(graph_builder().parse_params({**_GRAPH_PARAMS, **params}))
+    return dict(graph_builder().parse_params({**_GRAPH_PARAMS, "reduced_dimensions": width}))
 
 
 def _inner_builder(structure: str) -> IndexBuilder:

@@ -28,7 +28,9 @@ CANDIDATE_FOLDER: Final = "candidates"
 _FINGERPRINT_TOKENS: Final = 256
 # A query of so many tokens, for comparing the work of a search with that of a scan.
 _QUERY_TOKENS: Final = 16
-_EF_PER_CANDIDATE: Final = 1.5
+_EF_PER_CANDIDATE: Final = 2.0
+# A graph ranks by its short codes what it then ranks by the bytes: some more than are wanted.
+_RANKED_PER_CANDIDATE: Final = 1.25
 
 
 class MuveraIndex:
@@ -98,7 +100,9 @@ class MuveraIndex:
         threads = knob(params, "threads") or 1
         encoded = self._scale.queries(self.encoding.queries((queries, query_offsets), threads))
         ef = knob(params, "ef") or math.ceil(_EF_PER_CANDIDATE * count)
-        return self._inner.search(encoded, count, {"threads": threads, "ef": ef}, allow).rows
+        ranked = min(math.ceil(_RANKED_PER_CANDIDATE * count), self.count)
+        found = self._inner.search(encoded, ranked, {"threads": threads, "ef": ef}, allow)
+        return np.ascontiguousarray(found.rows[:, :count])
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
         """See MultiVectorIndex: by the number of multiplications, estimated for a query of 16 tokens."""

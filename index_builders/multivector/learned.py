@@ -1,12 +1,13 @@
 """Learned cells: what MUVERA's random cells and projections become where there is data to learn from.
 
 A document's value in a cell is the mean of its tokens there less the mean of all tokens, or of its token
-nearest to the centre; the values of all cells, one behind the other, are projected by PCA of a sample of
-documents. A query is the sum over its tokens of the projection by the token's cell. Measured in decision
-record 0010.
+nearest to the centre; the values of all cells, one behind the other, are weighted by what tokens of a query
+ask of them and projected by PCA of a sample of documents. A query is the sum over its tokens of the inverse
+weights and the projection of the token's cell. Measured in decision record 0011.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import faiss
@@ -22,7 +23,16 @@ from nearfield.index_builders.multivector.encoding import Sets, cancel_flag, par
 _TOKENS_PER_CELL: Final = 100
 _ROUNDS: Final = 10
 _CODE_BLOCK: Final = 64
-_COLUMNS: Final = 4_096
+_CELLS_AT_ONCE: Final = 32
+# Whole sphering (exponent 1, LeanVec's choice for squared errors over all pairs) and none are both worse
+# where only the best documents count: decision 0011.
+_SPHERING: Final = 0.5
+_POPULARITY: Final = 0.25
+_PRIOR_TOKENS: Final = 30.0
+_PRIOR_COUNT: Final = 10.0
+_EIGENVALUE_LEAST: Final = 1e-4
+_SPARE_VECTORS: Final = 48
+_SUBSPACE_ROUNDS: Final = 6
 _LEAST_VARIANCE: Final = 1e-9
 
 
@@ -121,9 +131,12 @@ def learn(
     pool = thread_pool(context.threads)
     for first, sets in parts(sample):
         values[first : first + len(sets[1]) - 1] = native.blocks(*sets, pool, cancel_flag(context))
-    axes, origin = _principal(values, width, context)
-    row_side = axes.reshape(len(axes), len(centres), -1).transpose(1, 0, 2)
-    codes, scales = _query_side(row_side)
+    asking = tokens if context.training_queries is None else context.training_queries
+    weights = _Weights.learn(asking, native.assign(asking, pool), len(centres))
+    axes, origin = _principal(values, width, weights, context)
+    row_side = _by_cell(axes, weights.of_rows)
+    origin = np.einsum("cwd,cd->w", row_side, origin.reshape(len(centres), -1))
+    codes, scales = _query_side(_by_cell(axes, weights.of_queries))
     report(context, 0.4)
     return LearnedEncoding(centres, mean, np.ascontiguousarray(row_side, np.float16), origin, codes, scales)
 
@@ -142,32 +155,87 @@ def _centres(tokens: NDArray[np.float32], cells: int, context: BuildContext) -> 
     return np.array(trained.centroids, dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class _Weights:
+    """A symmetric matrix for each cell and its inverse, float32 [cells, d, d]; their product changes nothing.
+
+    Errors of the projection are spread where tokens of queries in that cell have little weight: a root of
+    their second moment, times a root of their number.
+    """
+
+    of_rows: NDArray[np.float32]
+    of_queries: NDArray[np.float32]
+
+    @classmethod
+    def learn(cls, tokens: NDArray[np.float32], assigned: NDArray[np.int32], cells: int) -> "_Weights":
+        moments = np.empty((cells, tokens.shape[1], tokens.shape[1]), np.float32)
+        overall = tokens.T @ tokens / len(tokens)
+        order = np.argsort(assigned, kind="stable")
+        counts = np.bincount(assigned, minlength=cells)
+        for cell, members in enumerate(np.split(order, np.cumsum(counts)[:-1])):
+            part = tokens[members]
+            moments[cell] = (part.T @ part + _PRIOR_TOKENS * overall) / (len(part) + _PRIOR_TOKENS)
+        variances, axes = np.linalg.eigh(moments)
+        variances = np.maximum(variances, _EIGENVALUE_LEAST * np.maximum(variances[:, -1:], 1e-30))
+        roots = variances ** (_SPHERING / 2)
+        common = (counts + _PRIOR_COUNT) / (counts.mean() + _PRIOR_COUNT)
+        roots *= (common ** (_POPULARITY / 2)).astype(np.float32)[:, None]
+        turned = axes.transpose(0, 2, 1)
+        return cls((axes * roots[:, None, :]) @ turned, (axes / roots[:, None, :]) @ turned)
+
+
 def _principal(
-    values: NDArray[np.float16], width: int, context: BuildContext
+    values: NDArray[np.float16], width: int, weights: _Weights, context: BuildContext
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Principal axes of rows [n, D] with D far above n, float32 [width, D], and their products with the mean.
+    """Principal axes of weighted rows [n, D] with D far above n, float32 [width, D], and the rows' mean [D].
 
     The axes come from the n x n matrix of products of the centred rows.
     """
     count, size = values.shape
     mean = values.mean(axis=0, dtype=np.float32)
+    cells, dimensions = weights.of_rows.shape[:2]
+
+    def blocks(done: float, share: float) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        for cell in range(0, cells, _CELLS_AT_ONCE):
+            report(context, done + share * cell / cells)
+            matrices = weights.of_rows[cell : cell + _CELLS_AT_ONCE]
+            where = slice(cell * dimensions, (cell + len(matrices)) * dimensions)
+            centred = values[:, where].astype(np.float32) - mean[where]
+            by_cell = centred.reshape(count, -1, dimensions).transpose(1, 0, 2)
+            yield where, (by_cell @ matrices).transpose(1, 0, 2).reshape(count, -1)
+
     products = np.zeros((count, count), np.float32)
-    for start in range(0, size, _COLUMNS):
-        report(context, 0.1 + 0.15 * start / size)
-        block = values[:, start : start + _COLUMNS].astype(np.float32) - mean[start : start + _COLUMNS]
+    for _, block in blocks(0.1, 0.15):
         products += block @ block.T
-    variances, vectors = np.linalg.eigh(products)
-    report(context, 0.3)
-    variances, vectors = variances[::-1][:width], vectors[:, ::-1][:, :width]
+    variances, vectors = _largest(products, min(width, count), context.seed)
     kept = variances > _LEAST_VARIANCE * max(float(variances[0]), 1e-30)
-    weights = (vectors[:, kept] / np.sqrt(variances[kept])).T.astype(np.float32)
-    axes = np.empty((max(len(weights), 1), size), np.float32)
-    axes[0] = 0.0
-    for start in range(0, size, _COLUMNS):
-        report(context, 0.3 + 0.1 * start / size)
-        block = values[:, start : start + _COLUMNS].astype(np.float32) - mean[start : start + _COLUMNS]
-        axes[: len(weights), start : start + _COLUMNS] = weights @ block
-    return axes, axes @ mean
+    combine = (vectors[:, kept] / np.sqrt(variances[kept])).T
+    axes = np.zeros((max(len(combine), 1), size), np.float32)
+    for where, block in blocks(0.3, 0.1):
+        axes[: len(combine), where] = combine @ block
+    return axes, mean
+
+
+def _largest(
+    products: NDArray[np.float32], wanted: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The largest eigenvalues [wanted] and eigenvectors [n, wanted] of a symmetric matrix, descending, by
+    subspace iteration (Halko, Martinsson and Tropp, 2011): a whole decomposition takes far longer.
+    """
+    width = min(wanted + _SPARE_VECTORS, len(products))
+    start = np.random.default_rng(seed).standard_normal((len(products), width)).astype(np.float32)
+    basis = np.linalg.qr(start)[0]
+    for _ in range(_SUBSPACE_ROUNDS):
+        basis = np.linalg.qr(products @ basis)[0]
+    values, vectors = np.linalg.eigh(basis.T @ (products @ basis))
+    return values[::-1][:wanted], (basis @ vectors[:, ::-1])[:, :wanted]
+
+
+def _by_cell(axes: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Axes [width, cells * d] times each cell's symmetric weights: [cells, width, d]."""
+    cells, dimensions = weights.shape[:2]
+    product: NDArray[np.float32] = axes.reshape(len(axes), cells, dimensions).transpose(1, 0, 2) @ weights
+    return product
 
 
 def _query_side(row_side: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
