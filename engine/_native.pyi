@@ -523,6 +523,20 @@ def raise_in_degrees(neighbours: numpy.typing.NDArray[numpy.uint32], least: int)
         ValueError: a wrong dtype, shape or value; says what was expected and what came.
     """
 
+def name_nodes(neighbours: numpy.typing.NDArray[numpy.uint32], least: int, nodes: numpy.typing.NDArray[numpy.uint32], by: numpy.typing.NDArray[numpy.int64]) -> None:
+    """
+    Put nodes into the lists of given others, for a neighbour that more than 2 * least lists name.
+
+    Args:
+        neighbours: uint32 [n, degree], padded with NO_NEIGHBOUR; changed.
+        least: lists that should name every node.
+        nodes: uint32 [m].
+        by: int64 [m, c], whose lists are to name each; -1 pads.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    """
+
 def maxsim_search(queries: numpy.typing.NDArray[numpy.float32], query_offsets: numpy.typing.NDArray[numpy.int64], tokens: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], encoding: str, offsets: numpy.typing.NDArray[numpy.int64] | None, tokens_per_document: int, k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """
     The exact k best documents of each query by MaxSim (arXiv 2004.12832).

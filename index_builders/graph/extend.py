@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.index.protocol import BuildContext
+from nearfield.index_builders.encodings.lvq import LvqCodes
 from nearfield.index_builders.graph.clusters import Clusters
 from nearfield.index_builders.graph.linking import Linking
 from nearfield.index_builders.graph.links import ENTRIES, Links
@@ -14,6 +15,8 @@ from nearfield.index_builders.graph.signed_rows import SignedRows
 
 _REPAIR_CANDIDATES: Final = 64
 _FIRST_CANDIDATES: Final = 48
+_OWN_WINDOW: Final = 32
+"""A search for a row with this window is to find it."""
 _NAMED_LEAST: Final = 0.4
 """Lists that are to name a node, as a share of the degree: repairs and insertions push outliers out."""
 
@@ -66,13 +69,23 @@ class LinkExtender:
             linking.alpha, linking.pool, linking.cancel,
         )  # fmt: skip
         entries = self._kept_entries(old, place)
+        codes = linking.codes()
         if self._entering:
-            self._enter(neighbours, entries, degree)
+            self._enter(neighbours, entries, codes, degree)
             entries = self._with_entering(entries)
-        _native.raise_in_degrees(neighbours, int(_NAMED_LEAST * degree))
+        named_least = int(_NAMED_LEAST * degree)
+        _native.raise_in_degrees(neighbours, named_least)
+        lost, found = linking.not_found(neighbours, entries, codes, _OWN_WINDOW, linking.progress(0.8, 0.1))
+        _native.name_nodes(neighbours, named_least, lost, found)
         return Links.stored(neighbours, entries, self._row_of)
 
-    def _enter(self, neighbours: NDArray[np.uint32], entries: NDArray[np.uint32], degree: int) -> None:
+    def _enter(
+        self,
+        neighbours: NDArray[np.uint32],
+        entries: NDArray[np.uint32],
+        codes: LvqCodes,
+        degree: int,
+    ) -> None:
         """Links the entering rows to each other by clusters and to the rest by search, then all by search.
 
         The second search meets the rows that entered, which the first could not.
@@ -80,10 +93,9 @@ class LinkExtender:
         linking, first = self._linking, self._staying
         near = self._clusters.neighbours(linking, first, degree, linking.progress(0.3, 0.1)).astype(np.int64)
         near = np.where(near == _native.NO_NEIGHBOUR, -1, near + first)
-        codes = linking.codes()
         searches = (
             (neighbours[:first], _FIRST_CANDIDATES, linking.progress(0.4, 0.2)),
-            (neighbours, self._candidates, linking.progress(0.6, 0.3)),
+            (neighbours, self._candidates, linking.progress(0.6, 0.2)),
         )
         for graph, candidates, progress in searches:
             _native.connect_and_order(graph, int(entries[0]))

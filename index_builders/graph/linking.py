@@ -15,6 +15,7 @@ from nearfield.index_builders.graph.signed_rows import SignedRows
 
 SLICE_ROWS: Final = 8_192
 _FAR_CANDIDATES: Final = 8
+_SHOWN: Final = 4
 
 
 class Linking:
@@ -69,11 +70,7 @@ class Linking:
         Raises:
             Cancelled: the context was cancelled.
         """
-        graph = _native.Graph(
-            neighbours, entries, np.arange(len(neighbours), dtype=np.uint32),
-            codes.data, codes.bits, codes.dimensions, codes.stride, None, 8, 0, None, None,
-            "l2", np.zeros(self.dimensions, dtype=np.float32), 1.0, None, None, None,
-        )  # fmt: skip
+        graph = self._graph(neighbours, entries, codes)
         lists = np.empty((self.count - first, degree), dtype=np.uint32)
         for start in range(first, self.count, SLICE_ROWS):
             progress((start - first) / len(lists))
@@ -94,6 +91,40 @@ class Linking:
                 self.cancel,
             )
         return lists
+
+    def not_found(
+        self,
+        neighbours: NDArray[np.uint32],
+        entries: NDArray[np.uint32],
+        codes: LvqCodes,
+        window: int,
+        progress: Callable[[float], Any],
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Nodes that a search for their own row misses, uint32 [m], and what it finds, int64 [m, c], -1 pads.
+
+        Raises:
+            Cancelled: the context was cancelled.
+        """
+        graph = self._graph(neighbours, entries, codes)
+        nodes, where = [], []
+        for start in range(0, self.count, SLICE_ROWS):
+            progress(start / self.count)
+            queries = self.rows.decode(slice(start, start + SLICE_ROWS), self.dimensions)
+            found, _, _ = graph.search(queries, _SHOWN, window, 0, 0, pool=self.pool, cancel=self.cancel)
+            own = np.arange(start, start + len(queries))
+            missed = ~(found == own[:, None]).any(axis=1)
+            nodes.append(own[missed].astype(np.uint32))
+            where.append(found[missed])
+        return np.concatenate(nodes), np.concatenate(where)
+
+    def _graph(
+        self, neighbours: NDArray[np.uint32], entries: NDArray[np.uint32], codes: LvqCodes
+    ) -> _native.Graph:
+        return _native.Graph(
+            neighbours, entries, np.arange(len(neighbours), dtype=np.uint32),
+            codes.data, codes.bits, codes.dimensions, codes.stride, None, 8, 0, None, None,
+            "l2", np.zeros(self.dimensions, dtype=np.float32), 1.0, None, None, None,
+        )  # fmt: skip
 
     @property
     def cancel(self) -> _native.CancelFlag | None:

@@ -81,6 +81,22 @@ Returns:
 Raises:
     ValueError: a wrong dtype, shape or value; says what was expected and what came.)";
 
+constexpr const char* kNameSignature =
+    "def name_nodes(neighbours: numpy.typing.NDArray[numpy.uint32], least: int, nodes: "
+    "numpy.typing.NDArray[numpy.uint32], by: numpy.typing.NDArray[numpy.int64]) -> None";
+
+constexpr const char* kNameDoc =
+    R"(Put nodes into the lists of given others, for a neighbour that more than 2 * least lists name.
+
+Args:
+    neighbours: uint32 [n, degree], padded with NO_NEIGHBOUR; changed.
+    least: lists that should name every node.
+    nodes: uint32 [m].
+    by: int64 [m, c], whose lists are to name each; -1 pads.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.)";
+
 void check_lists(const ArrayView& lists, std::size_t nodes) {
     const auto* data = lists.data<std::uint32_t>();
     for (std::size_t i = 0; i < lists.shape(0) * lists.shape(1); ++i) {
@@ -153,6 +169,28 @@ std::size_t raise_in_degrees(nb::handle neighbours, std::int64_t least) {
                                    lists.mutable_data<std::uint32_t>());
 }
 
+void name_nodes(nb::handle neighbours, std::int64_t least, nb::handle nodes, nb::handle by) {
+    const ArrayView lists(neighbours, "neighbours", true);
+    if (!lists.is(DType::u32, 2)) lists.reject("uint32 [n, degree]");
+    const ArrayView node_view(nodes, "nodes");
+    if (!node_view.is(DType::u32, 1)) node_view.reject("uint32 [m]");
+    const ArrayView by_view(by, "by");
+    if (!by_view.is(DType::i64, 2) || by_view.shape(0) != node_view.shape(0)) by_view.reject("int64 [m, c]");
+    const std::size_t count = lists.shape(0);
+    check_lists(lists, count);
+    for (std::size_t i = 0; i < node_view.shape(0); ++i) {
+        if (node_view.data<std::uint32_t>()[i] >= count) raise_value_error("nodes: expected nodes");
+    }
+    for (std::size_t i = 0; i < by_view.shape(0) * by_view.shape(1); ++i) {
+        if (by_view.data<std::int64_t>()[i] >= static_cast<std::int64_t>(count))
+            raise_value_error("by: expected nodes");
+    }
+    const std::size_t wanted = checked_size(least, "least", 0);
+    const nb::gil_scoped_release release;
+    graph::name_nodes(count, lists.shape(1), wanted, node_view.data<std::uint32_t>(), node_view.shape(0),
+                      by_view.data<std::int64_t>(), by_view.shape(1), lists.mutable_data<std::uint32_t>());
+}
+
 }  // namespace
 
 void register_graph_extend(nb::module_& module) {
@@ -162,6 +200,8 @@ void register_graph_extend(nb::module_& module) {
                "alpha"_a, "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kAddSignature), kAddDoc);
     module.def("raise_in_degrees", &raise_in_degrees, "neighbours"_a, "least"_a, nb::sig(kRaiseSignature),
                kRaiseDoc);
+    module.def("name_nodes", &name_nodes, "neighbours"_a, "least"_a, "nodes"_a, "by"_a,
+               nb::sig(kNameSignature), kNameDoc);
 }
 
 }  // namespace nearfield::bindings

@@ -10,7 +10,7 @@ void register_flat(nanobind::module_& module);       // flat_search, gather_dist
 void register_encodings(nanobind::module_& module);  // lvq_stride, lvq_encode, lvq_decode
 void register_fde(nanobind::module_& module);    // SimHashEncoder, CellProjection, LearnedCells, pool_sets
 void register_graph(nanobind::module_& module);  // link_*, add_reverse, connect_and_order, Graph
-void register_graph_extend(nanobind::module_& module);  // drop_nodes, add_nodes, raise_in_degrees
+void register_graph_extend(nanobind::module_& module);  // drop_nodes, add_nodes, ...
 void register_maxsim(nanobind::module_& module);        // maxsim_search, _rerank, _scores, carve_queries
 
 }  // namespace nearfield::bindings

@@ -69,6 +69,10 @@ public:
         return changed;
     }
 
+    void name(std::uint32_t node, std::uint32_t by) {
+        if (by != node) name_in(neighbours_ + by * degree_, node);
+    }
+
 private:
     bool name_in(std::uint32_t* list, std::uint32_t node) {
         std::uint32_t* const end = std::find(list, list + degree_, kNoNeighbour);
@@ -148,6 +152,16 @@ std::size_t raise_in_degrees(std::size_t count, std::size_t degree, std::size_t 
     std::size_t changed = 0;
     for (std::uint32_t node = 0; node < count; ++node) changed += degrees.raise(node);
     return changed;
+}
+
+void name_nodes(std::size_t count, std::size_t degree, std::size_t least, const std::uint32_t* nodes,
+                std::size_t node_count, const std::int64_t* by, std::size_t by_count,
+                std::uint32_t* neighbours) {
+    InDegrees degrees(count, degree, least, neighbours);
+    for (std::size_t i = 0; i < node_count; ++i) {
+        for (const std::int64_t* b = by + i * by_count; b != by + (i + 1) * by_count; ++b)
+            if (*b >= 0) degrees.name(nodes[i], static_cast<std::uint32_t>(*b));
+    }
 }
 
 }  // namespace nearfield::graph

@@ -36,4 +36,10 @@ void add_nodes(const BuildRows& rows, std::size_t first, std::size_t row_count, 
 std::size_t raise_in_degrees(std::size_t count, std::size_t degree, std::size_t least,
                              std::uint32_t* neighbours);
 
+// Puts each of some nodes into the lists of the `by_count` nodes given for it, in the same way; negative ones
+// are passed over.
+void name_nodes(std::size_t count, std::size_t degree, std::size_t least, const std::uint32_t* nodes,
+                std::size_t node_count, const std::int64_t* by, std::size_t by_count,
+                std::uint32_t* neighbours);
+
 }  // namespace nearfield::graph
