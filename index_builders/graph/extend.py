@@ -1,4 +1,4 @@
-"""A built graph changed: nodes leave, others enter, the rest keep their links. See decision ENNN."""
+"""A built graph changed: nodes leave, others enter, the rest keep their links. See decision 0012."""
 
 from typing import Final
 

@@ -11,6 +11,9 @@ namespace {
 // Lost neighbours that are followed for one node at most.
 constexpr std::size_t kLostFollowed = 64;
 
+// Nearest neighbours of a node that name it however many others do: a search for it comes past them.
+constexpr std::size_t kAlwaysNaming = 2;
+
 // Collects what a node can be linked to when some of its neighbours leave.
 class Bypass {
 public:
@@ -64,8 +67,10 @@ public:
     std::size_t raise(std::uint32_t node) {
         const std::uint32_t* own = neighbours_ + node * degree_;
         std::size_t changed = 0;
-        for (std::size_t i = 0; i < degree_ && own[i] != kNoNeighbour && named_[node] < least_; ++i)
+        for (std::size_t i = 0; i < degree_ && own[i] != kNoNeighbour; ++i) {
+            if (i >= kAlwaysNaming && named_[node] >= least_) break;
             changed += name_in(neighbours_ + own[i] * degree_, node) ? 1 : 0;
+        }
         return changed;
     }
 
