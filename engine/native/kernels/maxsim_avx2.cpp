@@ -10,8 +10,9 @@ namespace {
 
 constexpr std::size_t kLanes = 8;
 constexpr std::size_t kPanelVectors = 2;
-// 12 sums, 2 registers of query tokens and one broadcast.
-constexpr std::size_t rows_of(std::size_t vectors) { return vectors == 2 ? 6 : 12; }
+constexpr std::size_t kMostShare = 2;
+// 12 sums at most, 2 registers of query tokens, up to 2 broadcasts and their mixture.
+constexpr std::size_t rows_of(std::size_t vectors, std::size_t) { return vectors == 2 ? 6 : 12; }
 
 using Vec = __m256;
 Vec zero() { return _mm256_setzero_ps(); }
@@ -21,6 +22,16 @@ Vec spread(const float* from) { return _mm256_broadcast_ss(from); }
 Vec multiply(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 Vec multiply_add(Vec a, Vec b, Vec sum) { return _mm256_fmadd_ps(a, b, sum); }
 Vec largest(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+template <std::size_t Share>
+Vec mix(const Vec* tokens) {
+    if constexpr (Share == 1) return tokens[0];
+    return _mm256_blend_ps(tokens[0], tokens[1 % Share], 0xf0);
+}
+template <std::size_t Share>
+Vec fold(Vec a) {
+    if constexpr (Share == 1) return a;
+    return largest(a, _mm256_permute2f128_ps(a, a, 1));
+}
 float total(Vec a) {
     const __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
@@ -47,6 +58,11 @@ Codes spread_codes(const Code* from) {
     int group;
     __builtin_memcpy(&group, from, sizeof group);
     return _mm256_set1_epi32(group);
+}
+template <std::size_t Share>
+Codes mix_codes(const Codes* tokens) {
+    if constexpr (Share == 1) return tokens[0];
+    return _mm256_blend_epi32(tokens[0], tokens[1 % Share], 0xf0);
 }
 Ints add_products(Ints sums, Codes document, Codes query) {
     return _mm256_add_epi32(sums, _mm256_madd_epi16(document, query));
@@ -87,8 +103,8 @@ void split_halves(const std::uint32_t* pairs, float* low, float* high) {
 
 }  // namespace
 
-const MaxSimKernels kAvx2MaxSimKernels = {"avx2",       kLanes,      kPanelVectors, kGroup,
-                                          sizeof(Code), widen,       unpack<4>,     unpack<8>,
-                                          float_maxima, code_maxima, weighted_sum};
+const MaxSimKernels kAvx2MaxSimKernels = {"avx2",    kLanes,       kPanelVectors, kMostShare,
+                                          kGroup,    sizeof(Code), widen,         unpack<4>,
+                                          unpack<8>, float_maxima, code_maxima,   weighted_sum};
 
 }  // namespace nearfield

@@ -10,8 +10,11 @@ namespace {
 
 constexpr std::size_t kLanes = 16;
 constexpr std::size_t kPanelVectors = 3;
-// 24 sums at most, 3 registers of query tokens and one broadcast.
-constexpr std::size_t rows_of(std::size_t vectors) { return vectors == 3 ? 8 : vectors == 2 ? 12 : 16; }
+constexpr std::size_t kMostShare = 4;
+// 24 sums at most, 3 registers of query tokens, up to 4 broadcasts and their mixture.
+constexpr std::size_t rows_of(std::size_t vectors, std::size_t share) {
+    return vectors == 3 ? 8 : vectors == 2 && share == 1 ? 12 : 16;
+}
 
 using Vec = __m512;
 Vec zero() { return _mm512_setzero_ps(); }
@@ -21,6 +24,19 @@ Vec spread(const float* from) { return _mm512_set1_ps(*from); }
 Vec multiply(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 Vec multiply_add(Vec a, Vec b, Vec sum) { return _mm512_fmadd_ps(a, b, sum); }
 Vec largest(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+template <std::size_t Share>
+Vec mix(const Vec* tokens) {
+    if constexpr (Share == 1) return tokens[0];
+    if constexpr (Share == 2) return _mm512_mask_blend_ps(0xff00, tokens[0], tokens[1]);
+    return _mm512_mask_blend_ps(0xff00, _mm512_mask_blend_ps(0x00f0, tokens[0], tokens[1 % Share]),
+                                _mm512_mask_blend_ps(0xf000, tokens[2 % Share], tokens[3 % Share]));
+}
+template <std::size_t Share>
+Vec fold(Vec a) {
+    if constexpr (Share >= 2) a = largest(a, _mm512_shuffle_f32x4(a, a, 0x4e));
+    if constexpr (Share >= 4) a = largest(a, _mm512_shuffle_f32x4(a, a, 0xb1));
+    return a;
+}
 float total(Vec a) { return _mm512_reduce_add_ps(a); }
 Vec load_first(const float* from, std::size_t count) {
     return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1u), from);
@@ -43,6 +59,13 @@ Codes spread_codes(const Code* from) {
     int group;
     __builtin_memcpy(&group, from, sizeof group);
     return _mm512_set1_epi32(group);
+}
+template <std::size_t Share>
+Codes mix_codes(const Codes* tokens) {
+    if constexpr (Share == 1) return tokens[0];
+    if constexpr (Share == 2) return _mm512_mask_blend_epi32(0xff00, tokens[0], tokens[1]);
+    return _mm512_mask_blend_epi32(0xff00, _mm512_mask_blend_epi32(0x00f0, tokens[0], tokens[1 % Share]),
+                                   _mm512_mask_blend_epi32(0xf000, tokens[2 % Share], tokens[3 % Share]));
 }
 Ints add_products(Ints sums, Codes document, Codes query) {
     return reinterpret_cast<Ints>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sums), document, query));
@@ -67,8 +90,8 @@ void split_halves(const std::uint32_t* pairs, float* low, float* high) {
 
 }  // namespace
 
-const MaxSimKernels kAvx512MaxSimKernels = {"avx512",     kLanes,      kPanelVectors, kGroup,
-                                            sizeof(Code), widen,       unpack<4>,     unpack<8>,
-                                            float_maxima, code_maxima, weighted_sum};
+const MaxSimKernels kAvx512MaxSimKernels = {"avx512",  kLanes,       kPanelVectors, kMostShare,
+                                            kGroup,    sizeof(Code), widen,         unpack<4>,
+                                            unpack<8>, float_maxima, code_maxima,   weighted_sum};
 
 }  // namespace nearfield

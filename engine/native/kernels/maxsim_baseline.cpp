@@ -7,7 +7,8 @@ namespace {
 
 constexpr std::size_t kLanes = 1;
 constexpr std::size_t kPanelVectors = 4;
-constexpr std::size_t rows_of(std::size_t) { return 2; }
+constexpr std::size_t kMostShare = 1;
+constexpr std::size_t rows_of(std::size_t, std::size_t) { return 2; }
 
 using Vec = float;
 Vec zero() { return 0.0f; }
@@ -17,6 +18,14 @@ Vec spread(const float* from) { return *from; }
 Vec multiply(Vec a, Vec b) { return a * b; }
 Vec multiply_add(Vec a, Vec b, Vec sum) { return a * b + sum; }
 Vec largest(Vec a, Vec b) { return a > b ? a : b; }
+template <std::size_t>
+Vec mix(const Vec* tokens) {
+    return tokens[0];
+}
+template <std::size_t>
+Vec fold(Vec a) {
+    return a;
+}
 float total(Vec a) { return a; }
 Vec load_first(const float* from, std::size_t) { return *from; }
 
@@ -27,6 +36,10 @@ constexpr std::size_t kGroup = 1;
 Ints zero_ints() { return 0; }
 Codes load_codes(const Code* from) { return *from; }
 Codes spread_codes(const Code* from) { return *from; }
+template <std::size_t>
+Codes mix_codes(const Codes* tokens) {
+    return tokens[0];
+}
 Ints add_products(Ints sums, Codes document, Codes query) { return sums + document * query; }
 Vec to_floats(Ints a) { return static_cast<float>(a); }
 
@@ -54,8 +67,8 @@ void split_halves(const std::uint32_t* pairs, float* low, float* high) {
 
 }  // namespace
 
-const MaxSimKernels kBaselineMaxSimKernels = {"baseline",   kLanes,      kPanelVectors, kGroup,
-                                              sizeof(Code), widen,       unpack<4>,     unpack<8>,
-                                              float_maxima, code_maxima, weighted_sum};
+const MaxSimKernels kBaselineMaxSimKernels = {"baseline", kLanes,       kPanelVectors, kMostShare,
+                                              kGroup,     sizeof(Code), widen,         unpack<4>,
+                                              unpack<8>,  float_maxima, code_maxima,   weighted_sum};
 
 }  // namespace nearfield

@@ -6,6 +6,8 @@
 // registers:
 //   floats: [dims][vectors * lanes]
 //   codes:  [groups][vectors * lanes][code_group], int8 or int16, zero beyond the dimensions
+// The last register of a panel may hold query tokens in its first 1 / share of lanes, repeated in the other
+// parts, so that one multiplication serves `share` document tokens.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +25,7 @@ struct FetchAhead {
 struct FloatTokens {
     const float* panel;
     std::size_t vectors;
+    std::size_t share;
     const float* tokens;  // [count, dims]
     std::size_t count;
     std::size_t dims;
@@ -35,6 +38,7 @@ struct FloatTokens {
 struct CodeTokens {
     const void* panel;
     std::size_t vectors;
+    std::size_t share;
     const float* sums;    // [vectors * lanes], of the query tokens' codes
     const void* codes;    // [count, stride], as `unpack` wrote them
     std::size_t stride;   // codes from token to token
@@ -62,6 +66,7 @@ struct MaxSimKernels {
     const char* isa;
     std::size_t lanes;          // query tokens of one register
     std::size_t panel_vectors;  // most registers of one panel
+    std::size_t most_share;     // parts of the last one of them
     std::size_t code_group;     // consecutive codes multiplied at once
     std::size_t code_bytes;     // of one code in a panel and of an unpacked one: 1 or 2
     void (*widen)(const std::uint16_t* halves, std::size_t count, float* out);

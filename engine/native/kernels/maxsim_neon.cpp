@@ -10,7 +10,8 @@ namespace {
 constexpr std::size_t kLanes = 4;
 constexpr std::size_t kPanelVectors = 4;
 // 24 sums at most, 4 registers of query tokens and one broadcast.
-constexpr std::size_t rows_of(std::size_t vectors) { return vectors == 4 ? 6 : 8; }
+constexpr std::size_t kMostShare = 1;
+constexpr std::size_t rows_of(std::size_t vectors, std::size_t) { return vectors == 4 ? 6 : 8; }
 
 using Vec = float32x4_t;
 Vec zero() { return vdupq_n_f32(0.0f); }
@@ -20,6 +21,14 @@ Vec spread(const float* from) { return vld1q_dup_f32(from); }
 Vec multiply(Vec a, Vec b) { return vmulq_f32(a, b); }
 Vec multiply_add(Vec a, Vec b, Vec sum) { return vfmaq_f32(sum, a, b); }
 Vec largest(Vec a, Vec b) { return vmaxq_f32(a, b); }
+template <std::size_t>
+Vec mix(const Vec* tokens) {
+    return tokens[0];
+}
+template <std::size_t>
+Vec fold(Vec a) {
+    return a;
+}
 float total(Vec a) { return vaddvq_f32(a); }
 Vec load_first(const float* from, std::size_t count) {
     float padded[kLanes] = {};
@@ -39,6 +48,10 @@ constexpr std::size_t kGroup = 1;
 Ints zero_ints() { return vdupq_n_s32(0); }
 Codes load_codes(const Code* from) { return vld1_s16(from); }
 Codes spread_codes(const Code* from) { return vld1_dup_s16(from); }
+template <std::size_t>
+Codes mix_codes(const Codes* tokens) {
+    return tokens[0];
+}
 Ints add_products(Ints sums, Codes document, Codes query) { return vmlal_s16(sums, document, query); }
 Vec to_floats(Ints a) { return vcvtq_f32_s32(a); }
 
@@ -66,8 +79,8 @@ void split_halves(const std::uint32_t* pairs, float* low, float* high) {
 
 }  // namespace
 
-const MaxSimKernels kNeonMaxSimKernels = {"neon",       kLanes,      kPanelVectors, kGroup,
-                                          sizeof(Code), widen,       unpack<4>,     unpack<8>,
-                                          float_maxima, code_maxima, weighted_sum};
+const MaxSimKernels kNeonMaxSimKernels = {"neon",    kLanes,       kPanelVectors, kMostShare,
+                                          kGroup,    sizeof(Code), widen,         unpack<4>,
+                                          unpack<8>, float_maxima, code_maxima,   weighted_sum};
 
 }  // namespace nearfield

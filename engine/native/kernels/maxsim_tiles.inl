@@ -1,10 +1,15 @@
 // MaxSim kernels in terms of a tier's primitives; included inside its anonymous namespace. A tier provides
-//   kLanes, kPanelVectors, rows_of(vectors): document tokens of one tile, so that sums, query registers and a
-//   broadcast one fit the registers; Vec: kLanes floats; zero(), load(floats), store(floats, Vec),
-//   spread(float*), multiply_add(a, b, sum), multiply, largest(a, b), total(Vec), load_first(floats, count):
-//   zeros beyond; widen_some(halves, count, out) Ints: kLanes int32; Code, kGroup, zero_ints(),
-//   load_codes(Code*), spread_codes(Code*): one group in every lane, add_products(sums, document, query),
-//   to_floats(Ints); spread4(block, low, high), spread8(block, out): 64 bytes of a code row to codes,
+//   kLanes, kPanelVectors, kMostShare
+//   rows_of(vectors, share): document tokens of a tile whose sums and operands fit the registers
+//   Vec: kLanes floats; zero(), load(floats), store(floats, Vec), spread(float*), multiply_add(a, b, sum),
+//   multiply, largest(a, b), total(Vec), load_first(floats, count): zeros beyond
+//   mix<share>(Vec*): part i of the lanes from register i; fold<share>(Vec): the largest of the parts, in the
+//   first
+//   widen_some(halves, out): kWidened of them
+//   Ints: kLanes int32; zero_ints(), to_floats(Ints)
+//   Code, Codes, kGroup; load_codes(Code*), spread_codes(Code*): one group in every lane,
+//   mix_codes<share>(Codes*), add_products(sums, document, query)
+//   spread4(block, low, high), spread8(block, out): 64 bytes of a code row to codes
 //   split_halves(pairs of halves [16], low [16], high [16])
 // Every product sums its dimensions in order in one lane, whatever the tile, so a score does not depend on
 // what else is computed with it.
@@ -34,136 +39,196 @@ private:
     std::size_t each_;
 };
 
-template <std::size_t Vectors, std::size_t Rows>
-inline __attribute__((always_inline)) void multiply_dims(Vec (&sums)[Rows][Vectors], const float* panel,
-                                                         const float* tokens, std::size_t stride,
-                                                         std::size_t dims) {
+// The sums of one tile. The last register of query tokens may hold few of them, `Share` times over: it then meets
+// that many document tokens at once, mixed into one register.
+template <class T, std::size_t Vectors, std::size_t Rows, std::size_t Share>
+struct Sums {
+    static constexpr std::size_t kGroups = (Rows + Share - 1) / Share;
+    T whole[Rows][Vectors];  // all but the last of each
+    T shared[kGroups];
+};
+
+template <class T, std::size_t Vectors, std::size_t Rows, std::size_t Share>
+inline __attribute__((always_inline)) void clear(Sums<T, Vectors, Rows, Share>& sums, T nothing) {
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+        for (std::size_t v = 0; v + 1 < Vectors; ++v) sums.whole[r][v] = nothing;
+    }
+#pragma GCC unroll 16
+    for (std::size_t g = 0; g < sums.kGroups; ++g) sums.shared[g] = nothing;
+}
+
+template <std::size_t Vectors, std::size_t Rows, std::size_t Share>
+inline __attribute__((always_inline)) void multiply_dims(Sums<Vec, Vectors, Rows, Share>& sums,
+                                                         const float* panel, const float* tokens,
+                                                         std::size_t stride, std::size_t dims) {
     for (std::size_t k = 0; k < dims; ++k, panel += Vectors * kLanes, ++tokens) {
         Vec query[Vectors];
 #pragma GCC unroll 16
         for (std::size_t v = 0; v < Vectors; ++v) query[v] = load(panel + v * kLanes);
 #pragma GCC unroll 16
-        for (std::size_t r = 0; r < Rows; ++r) {
-            const Vec token = spread(tokens + r * stride);
+        for (std::size_t g = 0; g < sums.kGroups; ++g) {
+            Vec token[Share];
 #pragma GCC unroll 16
-            for (std::size_t v = 0; v < Vectors; ++v) sums[r][v] = multiply_add(query[v], token, sums[r][v]);
+            for (std::size_t i = 0; i < Share; ++i) {
+                const std::size_t r = g * Share + i;
+                if (r >= Rows) {
+                    token[i] = token[0];  // beyond the tile: any of its tokens
+                    continue;
+                }
+                token[i] = spread(tokens + r * stride);
+#pragma GCC unroll 16
+                for (std::size_t v = 0; v + 1 < Vectors; ++v) {
+                    sums.whole[r][v] = multiply_add(query[v], token[i], sums.whole[r][v]);
+                }
+            }
+            sums.shared[g] = multiply_add(query[Vectors - 1], mix<Share>(token), sums.shared[g]);
         }
     }
 }
 
-template <std::size_t Vectors, std::size_t Rows>
-void float_tile(const FloatTokens& t, const float* tokens, Fetcher& fetcher) {
-    Vec sums[Rows][Vectors];
-#pragma GCC unroll 16
-    for (std::size_t r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-        for (std::size_t v = 0; v < Vectors; ++v) sums[r][v] = zero();
-    }
-    const float* panel = t.panel;
+template <std::size_t Vectors, std::size_t Rows, std::size_t Share>
+void float_tile(const FloatTokens& t, std::size_t first, Fetcher& fetcher) {
+    const float* tokens = t.tokens + first * t.dims;
+    Sums<Vec, Vectors, Rows, Share> sums;
+    clear(sums, zero());
     std::size_t k = 0;
     for (; k + kFetchDims <= t.dims; k += kFetchDims) {
         fetcher.step();
-        multiply_dims(sums, panel + k * Vectors * kLanes, tokens + k, t.dims, kFetchDims);
+        multiply_dims(sums, t.panel + k * Vectors * kLanes, tokens + k, t.dims, kFetchDims);
     }
-    multiply_dims(sums, panel + k * Vectors * kLanes, tokens + k, t.dims, t.dims - k);
+    multiply_dims(sums, t.panel + k * Vectors * kLanes, tokens + k, t.dims, t.dims - k);
 #pragma GCC unroll 16
-    for (std::size_t v = 0; v < Vectors; ++v) {
+    for (std::size_t v = 0; v + 1 < Vectors; ++v) {
         Vec maximum = load(t.maxima + v * kLanes);
 #pragma GCC unroll 16
-        for (std::size_t r = 0; r < Rows; ++r) maximum = largest(maximum, sums[r][v]);
+        for (std::size_t r = 0; r < Rows; ++r) maximum = largest(maximum, sums.whole[r][v]);
         store(t.maxima + v * kLanes, maximum);
     }
+    Vec maximum = load(t.maxima + (Vectors - 1) * kLanes);
+#pragma GCC unroll 16
+    for (std::size_t g = 0; g < sums.kGroups; ++g) maximum = largest(maximum, sums.shared[g]);
+    store(t.maxima + (Vectors - 1) * kLanes, fold<Share>(maximum));
 }
 
-template <std::size_t Vectors, std::size_t Rows>
+template <std::size_t Vectors, std::size_t Rows, std::size_t Share>
 void code_tile(const CodeTokens& t, std::size_t first, Fetcher& fetcher) {
-    Ints sums[Rows][Vectors];
-#pragma GCC unroll 16
-    for (std::size_t r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-        for (std::size_t v = 0; v < Vectors; ++v) sums[r][v] = zero_ints();
-    }
+    Sums<Ints, Vectors, Rows, Share> sums;
+    clear(sums, zero_ints());
     const auto* panel = static_cast<const Code*>(t.panel);
     const auto* codes = static_cast<const Code*>(t.codes) + first * t.stride;
     fetcher.step();
-    for (std::size_t g = 0; g < t.groups; ++g, panel += Vectors * kLanes * kGroup, codes += kGroup) {
+    for (std::size_t n = 0; n < t.groups; ++n, panel += Vectors * kLanes * kGroup, codes += kGroup) {
         Codes query[Vectors];
 #pragma GCC unroll 16
         for (std::size_t v = 0; v < Vectors; ++v) query[v] = load_codes(panel + v * kLanes * kGroup);
 #pragma GCC unroll 16
-        for (std::size_t r = 0; r < Rows; ++r) {
-            const Codes token = spread_codes(codes + r * t.stride);
+        for (std::size_t g = 0; g < sums.kGroups; ++g) {
+            Codes token[Share];
 #pragma GCC unroll 16
-            for (std::size_t v = 0; v < Vectors; ++v) sums[r][v] = add_products(sums[r][v], token, query[v]);
+            for (std::size_t i = 0; i < Share; ++i) {
+                const std::size_t r = g * Share + i;
+                if (r >= Rows) {
+                    token[i] = token[0];
+                    continue;
+                }
+                token[i] = spread_codes(codes + r * t.stride);
+#pragma GCC unroll 16
+                for (std::size_t v = 0; v + 1 < Vectors; ++v) {
+                    sums.whole[r][v] = add_products(sums.whole[r][v], token[i], query[v]);
+                }
+            }
+            sums.shared[g] = add_products(sums.shared[g], mix_codes<Share>(token), query[Vectors - 1]);
         }
     }
+    const float* steps = t.steps + first;
+    const float* biases = t.biases + first;
 #pragma GCC unroll 16
-    for (std::size_t v = 0; v < Vectors; ++v) {
+    for (std::size_t v = 0; v + 1 < Vectors; ++v) {
         Vec maximum = load(t.maxima + v * kLanes);
         const Vec query_sum = load(t.sums + v * kLanes);
 #pragma GCC unroll 16
         for (std::size_t r = 0; r < Rows; ++r) {
-            const Vec product = multiply(spread(t.steps + first + r), to_floats(sums[r][v]));
-            maximum = largest(maximum, multiply_add(spread(t.biases + first + r), query_sum, product));
+            const Vec product = multiply(spread(steps + r), to_floats(sums.whole[r][v]));
+            maximum = largest(maximum, multiply_add(spread(biases + r), query_sum, product));
         }
         store(t.maxima + v * kLanes, maximum);
     }
+    Vec maximum = load(t.maxima + (Vectors - 1) * kLanes);
+    const Vec query_sum = load(t.sums + (Vectors - 1) * kLanes);
+#pragma GCC unroll 16
+    for (std::size_t g = 0; g < sums.kGroups; ++g) {
+        Vec step[Share], bias[Share];
+#pragma GCC unroll 16
+        for (std::size_t i = 0; i < Share; ++i) {
+            const std::size_t r = g * Share + i < Rows ? g * Share + i : g * Share;
+            step[i] = spread(steps + r);
+            bias[i] = spread(biases + r);
+        }
+        const Vec product = multiply(mix<Share>(step), to_floats(sums.shared[g]));
+        maximum = largest(maximum, multiply_add(mix<Share>(bias), query_sum, product));
+    }
+    store(t.maxima + (Vectors - 1) * kLanes, fold<Share>(maximum));
 }
+
+struct FloatTiles {
+    using Tokens = FloatTokens;
+    static std::size_t steps(const Tokens& t) { return t.dims / kFetchDims; }
+    template <std::size_t Vectors, std::size_t Rows, std::size_t Share>
+    static void tile(const Tokens& t, std::size_t first, Fetcher& fetcher) {
+        float_tile<Vectors, Rows, Share>(t, first, fetcher);
+    }
+};
+
+struct CodeTiles {
+    using Tokens = CodeTokens;
+    static std::size_t steps(const Tokens&) { return 1; }
+    template <std::size_t Vectors, std::size_t Rows, std::size_t Share>
+    static void tile(const Tokens& t, std::size_t first, Fetcher& fetcher) {
+        code_tile<Vectors, Rows, Share>(t, first, fetcher);
+    }
+};
 
 // Tiles of `rows` tokens from `first`, `count` of them.
-template <std::size_t Vectors, std::size_t Rows>
-void float_tiles(const FloatTokens& t, std::size_t first, std::size_t count, std::size_t rows,
-                 Fetcher& fetcher) {
+template <class Tiles, std::size_t Vectors, std::size_t Rows, std::size_t Share>
+void run_tiles(const typename Tiles::Tokens& t, std::size_t first, std::size_t count, std::size_t rows,
+               Fetcher& fetcher) {
     if (rows == Rows) {
-        for (; count > 0; --count, first += Rows)
-            float_tile<Vectors, Rows>(t, t.tokens + first * t.dims, fetcher);
+        for (; count > 0; --count, first += Rows) {
+            Tiles::template tile<Vectors, Rows, Share>(t, first, fetcher);
+        }
     } else if constexpr (Rows > 1) {
-        float_tiles<Vectors, Rows - 1>(t, first, count, rows, fetcher);
-    }
-}
-
-template <std::size_t Vectors, std::size_t Rows>
-void code_tiles(const CodeTokens& t, std::size_t first, std::size_t count, std::size_t rows,
-                Fetcher& fetcher) {
-    if (rows == Rows) {
-        for (; count > 0; --count, first += Rows) code_tile<Vectors, Rows>(t, first, fetcher);
-    } else if constexpr (Rows > 1) {
-        code_tiles<Vectors, Rows - 1>(t, first, count, rows, fetcher);
+        run_tiles<Tiles, Vectors, Rows - 1, Share>(t, first, count, rows, fetcher);
     }
 }
 
 // Tokens in as few tiles as fit, of sizes as equal as they get: a last tile of one or two tokens would leave
 // the multipliers waiting for each other.
-template <std::size_t Vectors>
-void float_maxima_of(const FloatTokens& t) {
+template <class Tiles, std::size_t Vectors, std::size_t Share>
+void maxima_of(const typename Tiles::Tokens& t) {
     if constexpr (Vectors > 1) {
-        if (t.vectors < Vectors) return float_maxima_of<Vectors - 1>(t);
+        if (t.vectors < Vectors) return maxima_of<Tiles, Vectors - 1, Share>(t);
     }
-    constexpr std::size_t kRows = rows_of(Vectors);
+    constexpr std::size_t kRows = rows_of(Vectors, Share);
     const std::size_t tiles = (t.count + kRows - 1) / kRows;
     if (tiles == 0) return;
     const std::size_t rows = t.count / tiles, larger = t.count % tiles;
-    Fetcher fetcher(t.ahead, tiles * (t.dims / kFetchDims));
-    float_tiles<Vectors, kRows>(t, 0, larger, rows + 1, fetcher);
-    float_tiles<Vectors, kRows>(t, larger * (rows + 1), tiles - larger, rows, fetcher);
+    Fetcher fetcher(t.ahead, tiles * Tiles::steps(t));
+    run_tiles<Tiles, Vectors, kRows, Share>(t, 0, larger, rows + 1, fetcher);
+    run_tiles<Tiles, Vectors, kRows, Share>(t, larger * (rows + 1), tiles - larger, rows, fetcher);
 }
 
-template <std::size_t Vectors>
-void code_maxima_of(const CodeTokens& t) {
-    if constexpr (Vectors > 1) {
-        if (t.vectors < Vectors) return code_maxima_of<Vectors - 1>(t);
+template <class Tiles, std::size_t Share>
+void shared_maxima(const typename Tiles::Tokens& t) {
+    if constexpr (Share > 1) {
+        if (t.share < Share) return shared_maxima<Tiles, Share / 2>(t);
     }
-    constexpr std::size_t kRows = rows_of(Vectors);
-    const std::size_t tiles = (t.count + kRows - 1) / kRows;
-    if (tiles == 0) return;
-    const std::size_t rows = t.count / tiles, larger = t.count % tiles;
-    Fetcher fetcher(t.ahead, tiles);
-    code_tiles<Vectors, kRows>(t, 0, larger, rows + 1, fetcher);
-    code_tiles<Vectors, kRows>(t, larger * (rows + 1), tiles - larger, rows, fetcher);
+    maxima_of<Tiles, kPanelVectors, Share>(t);
 }
 
-void float_maxima(const FloatTokens& tokens) { float_maxima_of<kPanelVectors>(tokens); }
-void code_maxima(const CodeTokens& tokens) { code_maxima_of<kPanelVectors>(tokens); }
+void float_maxima(const FloatTokens& tokens) { shared_maxima<FloatTiles, kMostShare>(tokens); }
+void code_maxima(const CodeTokens& tokens) { shared_maxima<CodeTiles, kMostShare>(tokens); }
 
 template <int Bits>
 void unpack(const PackedTokens& t) {

@@ -114,16 +114,17 @@ void DocumentScorer::multiply(std::size_t first_piece, std::size_t last_piece) {
             float* maxima = maxima_.data() + piece.place * queries_.padded_tokens() + panel.first;
             if (queries_.as_codes()) {
                 const unsigned char* codes = codes_.data() + token * code_stride_ * kernels_.code_bytes;
-                kernels_.code_maxima({queries_.code_panel(panel), panel.vectors, queries_.sums(panel), codes,
-                                      code_stride_, steps_.data() + constant, biases_.data() + constant,
-                                      piece.count, queries_.groups(), maxima, ahead});
+                kernels_.code_maxima({queries_.code_panel(panel), panel.vectors, panel.share,
+                                      queries_.sums(panel), codes, code_stride_, steps_.data() + constant,
+                                      biases_.data() + constant, piece.count, queries_.groups(), maxima,
+                                      ahead});
             } else {
                 const void* stored = documents_.tokens + piece.first * documents_.row_bytes;
                 const float* tokens = documents_.type == TokenType::f32
                                           ? static_cast<const float*>(stored)
                                           : floats_.data() + token * documents_.dims;
-                kernels_.float_maxima({queries_.float_panel(panel), panel.vectors, tokens, piece.count,
-                                       documents_.dims, maxima, ahead});
+                kernels_.float_maxima({queries_.float_panel(panel), panel.vectors, panel.share, tokens,
+                                       piece.count, documents_.dims, maxima, ahead});
             }
             token += piece.count;
             constant += (piece.count + kConstantsAtOnce - 1) / kConstantsAtOnce * kConstantsAtOnce;

@@ -10,17 +10,27 @@ namespace {
 
 std::size_t ceil_divide(std::size_t value, std::size_t by) { return (value + by - 1) / by; }
 
-// As few panels as hold the vectors, of widths as equal as they get.
-std::vector<PackedQueries::Panel> cut_panels(std::size_t vectors, const MaxSimKernels& kernels) {
+// As few panels as hold the tokens, of widths as equal as they get; the last register's tokens fill its free
+// lanes again. A register alone gains nothing from that: it waits for its broadcasts.
+std::vector<PackedQueries::Panel> cut_panels(std::size_t tokens, const MaxSimKernels& kernels) {
+    const std::size_t vectors = ceil_divide(tokens, kernels.lanes);
     const std::size_t count = ceil_divide(vectors, kernels.panel_vectors);
     std::vector<PackedQueries::Panel> panels;
     std::size_t first = 0;
     for (std::size_t i = 0; i < count; ++i) {
         const std::size_t width = vectors / count + (i < vectors % count ? 1 : 0);
-        panels.push_back({first * kernels.lanes, width});
+        panels.push_back({first * kernels.lanes, width, 1});
         first += width;
     }
+    if (count == 0 || panels.back().vectors == 1) return panels;
+    const std::size_t last = tokens - (vectors - 1) * kernels.lanes;
+    std::size_t& share = panels.back().share;
+    while (share < kernels.most_share && last * share * 2 <= kernels.lanes) share *= 2;
     return panels;
+}
+
+std::size_t token_count(const Queries& queries) {
+    return static_cast<std::size_t>(queries.offsets[queries.count] - queries.offsets[0]);
 }
 
 }  // namespace
@@ -30,12 +40,10 @@ PackedQueries::PackedQueries(const KernelTable& kernels, const Queries& queries,
     : kernels_(*kernels.maxsim),
       dims_(dims),
       as_codes_(type == TokenType::lvq8 || type == TokenType::lvq4),
-      padded_(ceil_divide(static_cast<std::size_t>(queries.offsets[queries.count] - queries.offsets[0]),
-                          kernels_.lanes) *
-              kernels_.lanes),
+      padded_(ceil_divide(token_count(queries), kernels_.lanes) * kernels_.lanes),
       groups_(ceil_divide(dims, kernels_.code_group)),
       token_bytes_(groups_ * kernels_.code_group * kernels_.code_bytes),
-      panels_(cut_panels(padded_ / kernels_.lanes, kernels_)),
+      panels_(cut_panels(token_count(queries), kernels_)),
       floats_(as_codes_ ? 0 : padded_ * dims),
       codes_(as_codes_ ? padded_ * token_bytes_ : 0),
       sums_(as_codes_ ? padded_ : 0),
@@ -53,12 +61,18 @@ PackedQueries::PackedQueries(const KernelTable& kernels, const Queries& queries,
     }
 }
 
+// The query token in a lane of a panel.
+std::size_t PackedQueries::token_of(const Panel& panel, std::size_t lane) const {
+    const std::size_t whole = (panel.vectors - 1) * kernels_.lanes;
+    return panel.first + (lane < whole ? lane : whole + (lane - whole) % (kernels_.lanes / panel.share));
+}
+
 void PackedQueries::pack_floats(const float* tokens, std::size_t count) {
     for (const Panel& panel : panels_) {
         float* out = floats_.data() + panel.first * dims_;
         const std::size_t width = panel.vectors * kernels_.lanes;
         for (std::size_t lane = 0; lane < width; ++lane) {
-            const std::size_t token = panel.first + lane;
+            const std::size_t token = token_of(panel, lane);
             for (std::size_t k = 0; k < dims_; ++k) {
                 out[k * width + lane] = token < count ? tokens[token * dims_ + k] : 0.0f;
             }
@@ -74,15 +88,16 @@ void PackedQueries::pack_codes(const KernelTable& kernels, const float* tokens, 
     for (const Panel& panel : panels_) {
         T* out = reinterpret_cast<T*>(codes_.data() + panel.first * token_bytes_);
         const std::size_t width = panel.vectors * kernels_.lanes;
-        for (std::size_t lane = 0; lane < width && panel.first + lane < count; ++lane) {
-            const std::size_t token = panel.first + lane;
+        for (std::size_t lane = 0; lane < width; ++lane) {
+            const std::size_t token = token_of(panel, lane);
+            if (token >= count) continue;
             weights_[token] = kernels.codes->quantize(tokens + token * dims_, dims_, quantized.data()).scale;
             std::int32_t sum = 0;
             for (std::size_t k = 0; k < dims_; ++k) {
                 sum += quantized[k];
                 out[(k / group * width + lane) * group + k % group] = quantized[k];
             }
-            sums_[token] = static_cast<float>(sum);
+            sums_[panel.first + lane] = static_cast<float>(sum);
         }
     }
 }

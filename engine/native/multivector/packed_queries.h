@@ -35,6 +35,7 @@ public:
     struct Panel {
         std::size_t first;    // query token
         std::size_t vectors;  // registers
+        std::size_t share;    // how often the tokens of the last one are in it
     };
 
     PackedQueries(const KernelTable& kernels, const Queries& queries, std::size_t dims, TokenType type);
@@ -56,6 +57,7 @@ public:
 private:
     template <class T>
     void pack_codes(const KernelTable& kernels, const float* tokens, std::size_t count);
+    std::size_t token_of(const Panel& panel, std::size_t lane) const;
     void pack_floats(const float* tokens, std::size_t count);
 
     const MaxSimKernels& kernels_;
