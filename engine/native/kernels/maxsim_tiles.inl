@@ -39,8 +39,8 @@ private:
     std::size_t each_;
 };
 
-// The sums of one tile. The last register of query tokens may hold few of them, `Share` times over: it then meets
-// that many document tokens at once, mixed into one register.
+// The sums of one tile. The last register of query tokens may hold few of them, `Share` times over: it then
+// meets that many document tokens at once, mixed into one register.
 template <class T, std::size_t Vectors, std::size_t Rows, std::size_t Share>
 struct Sums {
     static constexpr std::size_t kGroups = (Rows + Share - 1) / Share;
