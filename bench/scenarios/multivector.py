@@ -24,7 +24,7 @@ from nearfield.bench.datasets import DatasetError
 from nearfield.bench.frontier import Point
 from nearfield.bench.machine import available_cores, describe_machine
 from nearfield.bench.records import RecordWriter
-from nearfield.bench.report.plots import recall_speed, save_png
+from nearfield.bench.report.plots import recall_speed, save_figure
 from nearfield.bench.report.summary import DatasetSummary
 from nearfield.engine import _native
 from nearfield.engine.multivector.token_rows import TokenEncoding, TokenRows
@@ -246,7 +246,7 @@ def draw(corpus: Corpus, records: list[dict[str, Any]], out: Path) -> None:
     figure = recall_speed(summary, ("batch", 1))
     if figure is not None:
         note = f"{corpus.documents.count:,} documents, recall of exact MaxSim's first {_K}, one thread"
-        save_png(figure, out / f"{corpus.name}.png", corpus.name, note)
+        save_figure(figure, out / corpus.name, corpus.name, note)
 
 
 def main(arguments: list[str]) -> int:

@@ -37,14 +37,16 @@ PARAMS: Final = (
     IntParam("bits", None, 0, 12),
     IntParam("projected", None, 1, 4_096),
     ChoiceParam("structure", "auto", ("auto", "flat", "graph")),
-    IntParam("candidates", 100, 1, 100_000),
+    IntParam("candidates", None, 1, 100_000),
 )
 
-# Decision 0011: fewer documents than this have too little to learn from.
+# Decision 0013: fewer documents than this have too little to learn from.
 _LEARN_DOCUMENTS: Final = 256
 _CELLS: Final = 256
+_CELLS_OF_MANY: Final = 512
+_MANY_DOCUMENTS: Final = 20_000
 _TOKENS_PER_CELL: Final = 20
-_GRAPH_DOCUMENTS: Final = 20_000
+_GRAPH_DOCUMENTS: Final = 100_000
 _GRAPH_WIDTH_MAX: Final = 1_024
 # With codes of 192 bytes for the traversal a document has 512 bytes either way.
 _FLAT_WIDTH: Final = 512
@@ -66,7 +68,8 @@ class MuveraBuilder:
 
         kmeans: `cell_count`, `dimensions` of the encodings, `sample_documents` learned from. simhash:
         `profile` small, default or high, or `repetitions`, `bits` and `projected`; `dimensions` adds a count
-        sketch to that many. Both: `structure` flat, graph or auto, and the default of `candidates`.
+        sketch to that many. Both: `structure` flat, graph or auto (from 100,000 documents on), and the
+        default of `candidates` (null: 50 to 100, with the number of documents).
         """
         return parse(self.kind, PARAMS, params)
 
@@ -79,7 +82,7 @@ class MuveraBuilder:
             total += graph_builder().estimate_bytes(count, width, _graph_params(width))
         if learned:
             code_dimensions = -(-dimensions // 64) * 64
-            total += (params["cell_count"] or _CELLS) * (width * (code_dimensions + 8) + 8 * dimensions)
+            total += _cells(count, params) * (width * (code_dimensions + 8) + 8 * dimensions)
         return int(total)
 
     def build(self, documents: TokenRows, params: Mapping[str, Any], context: BuildContext) -> MuveraIndex:
@@ -93,7 +96,7 @@ class MuveraBuilder:
         with_tokens = int(np.count_nonzero(np.diff(documents.bounds())))
         if _learns(with_tokens, params) and with_tokens > 1:
             most = max(documents.token_count // _TOKENS_PER_CELL, 2)
-            cells = params["cell_count"] or min(_CELLS, most)
+            cells = min(_cells(documents.count, params), most)
             width = _width(documents.count, params)
             return learn(documents, cells, width, params["sample_documents"], context)
         repetitions, bits, projected = _simhash_shape(params)
@@ -153,6 +156,12 @@ class MuveraBuilder:
 
 def _learns(count: int, params: Mapping[str, Any]) -> bool:
     return params["cells"] == "kmeans" or (params["cells"] == "auto" and count >= _LEARN_DOCUMENTS)
+
+
+def _cells(count: int, params: Mapping[str, Any]) -> int:
+    if params["cell_count"] is not None:
+        return int(params["cell_count"])
+    return _CELLS_OF_MANY if count >= _MANY_DOCUMENTS else _CELLS
 
 
 def _width(count: int, params: Mapping[str, Any]) -> int:

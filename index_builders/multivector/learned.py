@@ -3,7 +3,7 @@
 A document's value in a cell is the mean of its tokens there less the mean of all tokens, or of its token
 nearest to the centre; the values of all cells, one behind the other, are weighted by what tokens of a query
 ask of them and projected by PCA of a sample of documents. A query is the sum over its tokens of the inverse
-weights and the projection of the token's cell. Measured in decision record 0011.
+weights and the projection of the token's cell. Measured in decision record 0013.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ _ROUNDS: Final = 10
 _CODE_BLOCK: Final = 64
 _CELLS_AT_ONCE: Final = 32
 # Whole sphering (exponent 1, LeanVec's choice for squared errors over all pairs) and none are both worse
-# where only the best documents count: decision 0011.
+# where only the best documents count: decision 0013.
 _SPHERING: Final = 0.5
 _POPULARITY: Final = 0.25
 _PRIOR_TOKENS: Final = 30.0
