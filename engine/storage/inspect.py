@@ -38,13 +38,18 @@ class SegmentReport:
 
 @dataclass(frozen=True)
 class VectorReport:
-    """One named vector of a collection."""
+    """One named vector of a collection.
+
+    Args:
+        tokens: how the tokens of a multi-vector are stored; None for one vector per point.
+    """
 
     name: str
     size: int
     distance: str
     datatype: str
     index: str
+    tokens: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,14 @@ def _inspect_collection(directory: Path, name: str, aliases: tuple[str, ...]) ->
     totals = {key: sum(segment.bytes[key] for segment in segments) for key in ("vectors", "other", "indexes")}
     totals["sqlite"] = sum(file.stat().st_size for file in directory.glob("points.db*"))
     vectors = tuple(
-        VectorReport(key, spec.size, spec.distance, spec.datatype, str(spec.index.get("kind", "auto")))
+        VectorReport(
+            key,
+            spec.size,
+            spec.distance,
+            spec.datatype,
+            str(spec.index.get("kind", "auto")),
+            None if spec.multivector is None else spec.token_encoding.value,
+        )
         for key, spec in view.schema.vectors.items()
     )
     return CollectionReport(

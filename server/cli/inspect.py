@@ -55,9 +55,9 @@ def _show_collection(collection: CollectionReport) -> None:
     for vector in collection.vectors:
         name = f"{vector.name}: " if vector.name else ""
         index = f"index {vector.index}"
-        console.out.print(
-            f"  {name}{vector.size} x {vector.datatype}, {vector.distance}, {index}", markup=False
-        )
+        kind = f"{vector.size} x {vector.tokens or vector.datatype}"
+        shape = kind if vector.tokens is None else f"lists of {kind}"
+        console.out.print(f"  {name}{shape}, {vector.distance}, {index}", markup=False)
     rows = f"{collection.growing_rows:,} growing rows, {collection.dead_rows:,} dead"
     console.out.print(f"  {collection.points:,} points, {rows}, operation {collection.operation:,}")
     sizes = [f"{name} {console.byte_size(size)}" for name, size in (collection.bytes or {}).items()]

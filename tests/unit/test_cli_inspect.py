@@ -92,7 +92,14 @@ def test_inspect_counts_what_is_there(data: Path, capsys: pytest.CaptureFixture[
     assert sum(segment["bytes"]["vectors"] for segment in full["segments"]) == ROWS * SIZE * 4
     assert all(segment["indexes"] == {"": "hnsw"} for segment in full["segments"])
     assert full["vectors"] == [
-        {"name": "", "size": SIZE, "distance": "Euclid", "datatype": "float32", "index": "hnsw"}
+        {
+            "name": "",
+            "size": SIZE,
+            "distance": "Euclid",
+            "datatype": "float32",
+            "index": "hnsw",
+            "tokens": None,
+        }
     ]
 
 

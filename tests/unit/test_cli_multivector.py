@@ -80,6 +80,12 @@ def test_import_of_an_export_is_the_collection(
     assert _content(data, "d") == _content(data, "c")
 
 
+def test_inspect_says_how_tokens_are_stored(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = run_command(capsys, "inspect", data)
+    assert ran.code == 0 and "tokens: lists of 8 x float32, Dot, index auto" in ran.out
+    assert "dense: 3 x float32, Euclid" in ran.out
+
+
 def test_formats_of_one_vector_per_point_refuse(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
