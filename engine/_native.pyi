@@ -424,8 +424,10 @@ class Graph:
         neighbours: uint32 [n, degree], nodes, padded with NO_NEIGHBOUR.
         entries: uint32 [e], nodes every search starts from.
         row_of: uint32 [n], the row each node stands for.
-        primary: uint8 [n * primary_stride + 64], codes of the projected rows, what the traversal reads.
+        primary: uint8 [n * primary_stride + 64], codes of the projected rows, what the traversal reads; None:
+            it reads the full rows.
         secondary: uint8 [n * secondary_stride + 64], codes of the whole rows, for re-ranking.
+        secondary_is_residual: secondary codes are of what the primary ones leave of the rows.
         rows: float32, float16 or uint8 [m, d], the full rows, for the last re-ranking.
         row_scale: float32 [m], factor of each row's distance.
         metric: 'l2' (squared Euclidean) or 'ip' (negated inner product).
@@ -439,9 +441,9 @@ class Graph:
         ValueError: a wrong dtype, shape or value; says what was expected and what came.
     """
 
-    def __init__(self, neighbours: numpy.typing.NDArray[numpy.uint32], entries: numpy.typing.NDArray[numpy.uint32], row_of: numpy.typing.NDArray[numpy.uint32], primary: numpy.typing.NDArray[numpy.uint8], primary_bits: int, primary_dims: int, primary_stride: int, secondary: numpy.typing.NDArray[numpy.uint8] | None, secondary_bits: int, secondary_stride: int, rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8] | None, row_scale: numpy.typing.NDArray[numpy.float32] | None, metric: str, mean: numpy.typing.NDArray[numpy.float32], scale: float, projection: numpy.typing.NDArray[numpy.int8] | None, projection_sums: numpy.typing.NDArray[numpy.int32] | None, projection_scales: numpy.typing.NDArray[numpy.float32] | None) -> None: ...
+    def __init__(self, neighbours: numpy.typing.NDArray[numpy.uint32], entries: numpy.typing.NDArray[numpy.uint32], row_of: numpy.typing.NDArray[numpy.uint32], primary: numpy.typing.NDArray[numpy.uint8] | None, primary_bits: int, primary_dims: int, primary_stride: int, secondary: numpy.typing.NDArray[numpy.uint8] | None, secondary_bits: int, secondary_stride: int, secondary_is_residual: bool, rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8] | None, row_scale: numpy.typing.NDArray[numpy.float32] | None, metric: str, mean: numpy.typing.NDArray[numpy.float32], scale: float, projection: numpy.typing.NDArray[numpy.int8] | None, projection_sums: numpy.typing.NDArray[numpy.int32] | None, projection_scales: numpy.typing.NDArray[numpy.float32] | None) -> None: ...
 
-    def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, rerank_secondary: int, rerank_exact: int, in_flight: int = 4, matches_least: int = 0, scan: bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int]]:
+    def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, rerank_secondary: int, rerank_exact: int, in_flight: int = 3, matches_least: int = 0, scan: bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int]]:
         """
         The k nearest rows the graph leads to.
 

@@ -1,5 +1,6 @@
 """The library entry: build, search, save and open an index over an array, without any storage."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,8 @@ _INDEX_FOLDER: Final = "index"
 _KIND: Final = "library"
 _FORMAT_VERSION: Final = 1
 _CHECK_ROWS: Final = 16_384
+_DOT_MAX: Final = 8_192
+"""Longer dot products start threads of the BLAS library."""
 _SEED_MAX: Final = 2**31 - 1
 
 
@@ -217,14 +220,26 @@ def check_queries(value: ArrayLike, dimensions: int, name: str = "queries") -> N
         array = array[None, :]
     if array.ndim != 2 or array.shape[1] != dimensions:
         raise InvalidRequest(f"{name} must be an array [nq, {dimensions}], got shape {array.shape}", name)
-    converted = np.ascontiguousarray(_to_float32(array))
-    _check_finite(converted, name)
+    if array.dtype != np.float32:
+        array = _to_float32(array)
+    converted: NDArray[np.float32] = np.ascontiguousarray(array)
+    if not _surely_finite(converted):
+        _check_finite(converted, name)
     return converted
 
 
 def _to_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # what overflows becomes infinite, which is refused with its place
         return array.astype(np.float32, copy=False)
+
+
+def _surely_finite(array: NDArray[np.float32]) -> bool:
+    """Whether the squares of all add up to something finite, which is quick to find out."""
+    flat = array.ravel()
+    if len(flat) <= _DOT_MAX:
+        return math.isfinite(np.vdot(flat, flat))
+    parts = (flat[start : start + _DOT_MAX] for start in range(0, len(flat), _DOT_MAX))
+    return all(math.isfinite(np.vdot(part, part)) for part in parts)
 
 
 def _check_finite(array: NDArray[Any], name: str) -> None:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.index.protocol import Hits, Rows
+from nearfield.engine.thread_pools import shared_pool
 
 
 def normalized(queries: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -37,8 +38,12 @@ def scan(
         Hits [nq, k], padded with -1 and +inf.
     """
     if metric != "cosine":
-        return Hits(*_native.flat_search(queries, rows, metric, k, allow, None, threads))
-    found, distances = _native.flat_search(normalized(queries), rows, "ip", k, allow, row_scale, threads)
+        return Hits(
+            *_native.flat_search(queries, rows, metric, k, allow, None, threads, shared_pool(threads))
+        )
+    found, distances = _native.flat_search(
+        normalized(queries), rows, "ip", k, allow, row_scale, threads, shared_pool(threads)
+    )
     distances += 1.0
     return Hits(found, distances)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine import _native
+from nearfield.index_builders.aligned import aligned_zeros
 
 SLACK_BYTES: Final = 64
 """Kernels read whole blocks of 64 bytes: this much follows the last row."""
@@ -59,7 +60,7 @@ class LvqCodes:
             ValueError: bits other than 4 and 8, or a dimension or alignment below 1.
         """
         stride = _native.lvq_stride(dimensions, bits, alignment)
-        return cls(bits, dimensions, stride, np.zeros(count * stride + SLACK_BYTES, dtype=np.uint8))
+        return cls(bits, dimensions, stride, aligned_zeros((count * stride + SLACK_BYTES,), np.uint8))
 
     @property
     def count(self) -> int:
@@ -125,7 +126,7 @@ class LvqCodes:
 
     def reordered(self, order: NDArray[np.uint32]) -> Self:
         """A copy whose row i is row order[i]."""
-        copy = type(self)(self.bits, self.dimensions, self.stride, np.zeros_like(self.data))
+        copy = type(self)(self.bits, self.dimensions, self.stride, aligned_zeros(self.data.shape, np.uint8))
         np.take(self.rows, order, axis=0, out=copy.rows)
         return copy
 

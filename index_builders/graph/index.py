@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nearfield.engine import _native
 from nearfield.engine.index.protocol import Hits
 from nearfield.engine.segment import bitmap
+from nearfield.engine.thread_pools import shared_pool
 from nearfield.index_builders.base_rows import BaseRows
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.files import save_header
@@ -20,7 +21,7 @@ from nearfield.index_builders.params import knob
 FORMAT_VERSION: Final = 2
 POINTS_NAME: Final = "points.npy"
 
-_IN_FLIGHT: Final = 4
+_IN_FLIGHT: Final = 3
 _RERANK_LEAST: Final = 10
 """Re-ranking treats a smaller k like this one."""
 # Estimated, not measured, in rows of a full-precision scan at 768 bytes a row: expanding a candidate,
@@ -72,14 +73,17 @@ class GraphIndex:
         few of them is answered by a scan of the full rows.
         """
         threads = knob(params, "threads") or 1
-        allowed = self.count if allow is None else bitmap.count(allow)
-        if self._graph is None or allowed <= k or k > self.count // 2:
+        if self._graph is None or k > self.count // 2:
             return self._base.scan(queries, k, allow, threads)
         ef = self._ef(k, params)
-        share = allowed / self.count
-        window = min(math.ceil(ef / share), self.count)
-        by_scan = allow is not None and self._code_scan_rows(allowed) < self._traversal_rows(window)
-        hits = self._search_graph(queries, k, ef if by_scan else window, ef // 2, by_scan, allow, threads)
+        if allow is None:
+            return self._search_graph(queries, k, ef, ef, False, None, threads)
+        allowed = bitmap.count(allow)
+        if allowed <= k:
+            return self._base.scan(queries, k, allow, threads)
+        window = min(math.ceil(ef * self.count / allowed), self.count)
+        by_scan = self._code_scan_rows(allowed) < self._traversal_rows(window)
+        hits = self._search_graph(queries, k, ef, ef if by_scan else window, by_scan, allow, threads)
         short = hits.rows[:, -1] < 0
         if short.any():
             scanned = self._base.scan(queries[short], k, allow, threads)
@@ -131,8 +135,8 @@ class GraphIndex:
         self,
         queries: NDArray[np.float32],
         k: int,
+        ef: int,
         window: int,
-        least: int,
         by_scan: bool,
         allow: NDArray[np.uint64] | None,
         threads: int,
@@ -142,8 +146,9 @@ class GraphIndex:
         row_allow = allow
         if self._points is not None and allow is not None:
             allow = self._points.first_row_bitmap(allow)
-        pool = _native.ThreadPool(threads) if threads > 1 and len(queries) > 1 else None
-        secondary, exact = _rerank_counts(k, window, self._last_codes_are_fine)
+        pool = shared_pool(threads) if len(queries) > 1 else None
+        secondary, exact = _rerank_counts(k, ef, self._last_codes_are_fine)
+        least = 0 if allow is None else ef // 2
         rows, distances, _ = self._graph.search(
             prepared, k, window, secondary, exact, _IN_FLIGHT, least, by_scan, allow, pool
         )
@@ -172,18 +177,18 @@ class GraphIndex:
         return found
 
 
-def _rerank_counts(k: int, window: int, last_codes_are_fine: bool) -> tuple[int, int]:
-    """How many of the buffer are re-ranked with the secondary codes, and how many of those with full rows.
+def _rerank_counts(k: int, ef: int, last_codes_are_fine: bool) -> tuple[int, int]:
+    """How many candidates are re-ranked with the secondary codes, and how many of those with full rows.
 
-    A wider window promises more recall, which the errors of the codes must not spoil. Coarse codes leave
+    A larger `ef` promises more recall, which the errors of the codes must not spoil. Coarse codes leave
     to the full rows what finer ones would have settled.
     """
     wanted = max(k, _RERANK_LEAST)
-    secondary = (4 if window <= 6 * wanted else 6) * wanted
+    secondary = (4 if ef <= 6 * wanted else 6) * wanted
     if not last_codes_are_fine:
-        return min(window, secondary), min(window, secondary)
-    exact = 1.0 if window <= 2.5 * wanted else 1.2 if window <= 6 * wanted else 1.6
-    return min(window, secondary), math.ceil(exact * wanted)
+        return min(ef, secondary), min(ef, math.ceil(1.5 * wanted + ef / 4))
+    exact = 1.0 if ef <= 2.5 * wanted else 1.2 if ef <= 6 * wanted else 1.6
+    return min(ef, secondary), math.ceil(exact * wanted)
 
 
 def _last_codes_are_fine(arrays: GraphArrays) -> bool:
@@ -206,6 +211,7 @@ def _native_graph(base: BaseRows, arrays: GraphArrays, points: GraphPoints | Non
         None if secondary is None else secondary.data,
         8 if secondary is None else secondary.bits,
         0 if secondary is None else secondary.stride,
+        False,
         base.rows,
         base.row_scale,
         "l2" if base.metric == "l2" else "ip",

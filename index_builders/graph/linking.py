@@ -122,7 +122,7 @@ class Linking:
     ) -> _native.Graph:
         return _native.Graph(
             neighbours, entries, np.arange(len(neighbours), dtype=np.uint32),
-            codes.data, codes.bits, codes.dimensions, codes.stride, None, 8, 0, None, None,
+            codes.data, codes.bits, codes.dimensions, codes.stride, None, 8, 0, False, None, None,
             "l2", np.zeros(self.dimensions, dtype=np.float32), 1.0, None, None, None,
         )  # fmt: skip
 

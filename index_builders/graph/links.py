@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.index.protocol import BuildContext
+from nearfield.index_builders.aligned import aligned_zeros
 from nearfield.index_builders.graph.clusters import Clusters
 from nearfield.index_builders.graph.linking import Linking
 from nearfield.index_builders.graph.signed_rows import SignedRows
@@ -51,8 +52,9 @@ class Links:
         place = np.empty(count + 1, dtype=np.uint32)
         place[order] = np.arange(count, dtype=np.uint32)
         place[count] = _native.NO_NEIGHBOUR
-        lists = np.minimum(neighbours[order], count)
-        return cls(place[lists], rows[order], np.sort(place[entries]))
+        lists = aligned_zeros(neighbours.shape, np.uint32)
+        np.take(place, np.minimum(neighbours[order], count), out=lists)
+        return cls(lists, rows[order], np.sort(place[entries]))
 
 
 class LinkBuilder:

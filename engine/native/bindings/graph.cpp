@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bindings/array_view.h"
 #include "bindings/build_arrays.h"
@@ -114,9 +115,10 @@ Raises:
 constexpr const char* kGraphSignature =
     "def __init__(self, neighbours: numpy.typing.NDArray[numpy.uint32], entries: "
     "numpy.typing.NDArray[numpy.uint32], row_of: numpy.typing.NDArray[numpy.uint32], primary: "
-    "numpy.typing.NDArray[numpy.uint8], primary_bits: int, primary_dims: int, primary_stride: int, "
-    "secondary: numpy.typing.NDArray[numpy.uint8] | None, secondary_bits: int, secondary_stride: "
-    "int, rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | "
+    "numpy.typing.NDArray[numpy.uint8] | None, primary_bits: int, primary_dims: int, primary_stride: "
+    "int, secondary: numpy.typing.NDArray[numpy.uint8] | None, secondary_bits: int, secondary_stride: "
+    "int, secondary_is_residual: bool, rows: numpy.typing.NDArray[numpy.float32] | "
+    "numpy.typing.NDArray[numpy.float16] | "
     "numpy.typing.NDArray[numpy.uint8] | None, row_scale: numpy.typing.NDArray[numpy.float32] | "
     "None, metric: str, mean: numpy.typing.NDArray[numpy.float32], scale: float, projection: "
     "numpy.typing.NDArray[numpy.int8] | None, projection_sums: numpy.typing.NDArray[numpy.int32] | "
@@ -129,8 +131,10 @@ Args:
     neighbours: uint32 [n, degree], nodes, padded with NO_NEIGHBOUR.
     entries: uint32 [e], nodes every search starts from.
     row_of: uint32 [n], the row each node stands for.
-    primary: uint8 [n * primary_stride + 64], codes of the projected rows, what the traversal reads.
+    primary: uint8 [n * primary_stride + 64], codes of the projected rows, what the traversal reads; None:
+        it reads the full rows.
     secondary: uint8 [n * secondary_stride + 64], codes of the whole rows, for re-ranking.
+    secondary_is_residual: secondary codes are of what the primary ones leave of the rows.
     rows: float32, float16 or uint8 [m, d], the full rows, for the last re-ranking.
     row_scale: float32 [m], factor of each row's distance.
     metric: 'l2' (squared Euclidean) or 'ip' (negated inner product).
@@ -145,7 +149,7 @@ Raises:
 
 constexpr const char* kSearchSignature =
     "def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, "
-    "rerank_secondary: int, rerank_exact: int, in_flight: int = 4, matches_least: int = 0, scan: "
+    "rerank_secondary: int, rerank_exact: int, in_flight: int = 3, matches_least: int = 0, scan: "
     "bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None "
     "= None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], "
     "numpy.typing.NDArray[numpy.float32], tuple[int, int]]";
@@ -291,13 +295,13 @@ class Graph {
 public:
     Graph(nb::handle neighbours, nb::handle entries, nb::handle row_of, nb::handle primary,
           std::int64_t primary_bits, std::int64_t primary_dims, std::int64_t primary_stride,
-          nb::handle secondary, std::int64_t secondary_bits, std::int64_t secondary_stride, nb::handle rows,
-          nb::handle row_scale, std::string_view metric, nb::handle mean, float scale, nb::handle projection,
-          nb::handle projection_sums, nb::handle projection_scales)
+          nb::handle secondary, std::int64_t secondary_bits, std::int64_t secondary_stride,
+          bool secondary_is_residual, nb::handle rows, nb::handle row_scale, std::string_view metric,
+          nb::handle mean, float scale, nb::handle projection, nb::handle projection_sums,
+          nb::handle projection_scales)
         : neighbours_(neighbours, "neighbours"),
           entries_(entries, "entries"),
           row_of_(row_of, "row_of"),
-          primary_(primary, "primary"),
           mean_(mean, "mean") {
         if (!neighbours_.is(DType::u32, 2)) neighbours_.reject("uint32 [n, degree]");
         const std::size_t count = neighbours_.shape(0);
@@ -314,14 +318,15 @@ public:
                  neighbours_.data<std::uint32_t>(),
                  entries_.data<std::uint32_t>(),
                  entries_.shape(0),
-                 code_rows(primary_, primary_bits, checked_size(primary_dims, "primary_dims", 1),
-                           primary_stride, count),
                  none,
+                 none,
+                 secondary_is_residual,
                  nullptr,
                  RowType::f32,
                  0,
                  nullptr,
                  row_of_.data<std::uint32_t>(),
+                 nullptr,
                  metric == "l2" ? Metric::l2 : Metric::ip,
                  dims,
                  mean_.data<float>(),
@@ -331,6 +336,12 @@ public:
                  nullptr,
                  0};
         if (metric != "l2" && metric != "ip") throw nb::value_error("metric: expected 'l2' or 'ip'");
+        if (const ArrayView* view = viewed(primary_, primary, "primary")) {
+            view_.primary = code_rows(*view, primary_bits, checked_size(primary_dims, "primary_dims", 1),
+                                      primary_stride, count);
+        } else if (rows.is_none()) {
+            throw nb::value_error("rows: expected an array where there are no primary codes, got None");
+        }
         if (const ArrayView* view = viewed(secondary_, secondary, "secondary")) {
             view_.secondary = code_rows(*view, secondary_bits, dims, secondary_stride, count);
         }
@@ -343,6 +354,10 @@ public:
             view_.row_count = count;
         }
         check_nodes(row_of_, view_.row_count, false);
+        node_of_.assign(view_.row_count, graph::kNoNeighbour);
+        for (std::size_t node = 0; node < count; ++node)
+            node_of_[view_.row_of[node]] = static_cast<std::uint32_t>(node);
+        view_.node_of = node_of_.data();
         if (const ArrayView* view = viewed(row_scale_, row_scale, "row_scale")) {
             expect(*view, DType::f32, {view_.row_count});
             view_.row_scale = view->data<float>();
@@ -426,14 +441,15 @@ private:
     ArrayView neighbours_;
     ArrayView entries_;
     ArrayView row_of_;
-    ArrayView primary_;
     ArrayView mean_;
+    std::optional<ArrayView> primary_;
     std::optional<ArrayView> secondary_;
     std::optional<ArrayView> rows_;
     std::optional<ArrayView> row_scale_;
     std::optional<ArrayView> projection_;
     std::optional<ArrayView> projection_sums_;
     std::optional<ArrayView> projection_scales_;
+    std::vector<std::uint32_t> node_of_;
     graph::GraphView view_{};
     std::optional<graph::Searcher> searcher_;
 };
@@ -454,14 +470,15 @@ void register_graph(nb::module_& module) {
                kConnectDoc);
     nb::class_<Graph>(module, "Graph", kGraphDoc)
         .def(nb::init<nb::handle, nb::handle, nb::handle, nb::handle, std::int64_t, std::int64_t,
-                      std::int64_t, nb::handle, std::int64_t, std::int64_t, nb::handle, nb::handle,
+                      std::int64_t, nb::handle, std::int64_t, std::int64_t, bool, nb::handle, nb::handle,
                       std::string_view, nb::handle, float, nb::handle, nb::handle, nb::handle>(),
-             "neighbours"_a, "entries"_a, "row_of"_a, "primary"_a, "primary_bits"_a, "primary_dims"_a,
+             "neighbours"_a, "entries"_a, "row_of"_a, "primary"_a.none(), "primary_bits"_a, "primary_dims"_a,
              "primary_stride"_a, "secondary"_a.none(), "secondary_bits"_a, "secondary_stride"_a,
-             "rows"_a.none(), "row_scale"_a.none(), "metric"_a, "mean"_a, "scale"_a, "projection"_a.none(),
-             "projection_sums"_a.none(), "projection_scales"_a.none(), nb::sig(kGraphSignature))
+             "secondary_is_residual"_a, "rows"_a.none(), "row_scale"_a.none(), "metric"_a, "mean"_a,
+             "scale"_a, "projection"_a.none(), "projection_sums"_a.none(), "projection_scales"_a.none(),
+             nb::sig(kGraphSignature))
         .def("search", &Graph::search, "queries"_a, "k"_a, "ef"_a, "rerank_secondary"_a, "rerank_exact"_a,
-             "in_flight"_a = 4, "matches_least"_a = 0, "scan"_a = false, "allow"_a = nb::none(),
+             "in_flight"_a = 3, "matches_least"_a = 0, "scan"_a = false, "allow"_a = nb::none(),
              "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kSearchSignature), kSearchDoc);
 }
 

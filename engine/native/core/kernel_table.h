@@ -16,6 +16,7 @@ inline constexpr int kMetricCount = 3;
 inline constexpr int kRowTypeCount = 3;
 
 struct CodeKernels;    // kernels/code_kernels.h
+struct GraphKernels;   // kernels/graph_kernels.h
 struct MaxSimKernels;  // kernels/maxsim_kernels.h
 struct PanelProduct;   // kernels/panel_product.h
 
@@ -44,6 +45,7 @@ struct KernelTable {
     std::uint64_t (*stream_read)(const void* data, std::size_t bytes, std::size_t streams,
                                  std::size_t prefetch);
     const CodeKernels* codes;
+    const GraphKernels* graph;
     const MaxSimKernels* maxsim;
     void (*panel_product)(const PanelProduct& product);
 };

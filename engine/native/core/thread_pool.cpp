@@ -1,5 +1,7 @@
 #include "core/thread_pool.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -21,12 +23,16 @@ struct ThreadPool::Job {
     std::exception_ptr error;  // guarded by mutex
 };
 
-ThreadPool::ThreadPool(std::size_t threads) {
+ThreadPool::ThreadPool(std::size_t threads) : process_(getpid()) {
     workers_.reserve(threads > 0 ? threads - 1 : 0);
     for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
 }
 
 ThreadPool::~ThreadPool() {
+    if (getpid() != process_) {  // forked since: the threads stayed behind, perhaps one of them with the lock
+        for (std::thread& worker : workers_) worker.detach();
+        return;
+    }
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;

@@ -33,6 +33,7 @@ private:
     void work();
     static void run_tasks(Job& job);
 
+    int process_;  // that made the threads
     std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<std::shared_ptr<Job>> jobs_;

@@ -25,21 +25,32 @@ struct GraphView {
     const std::uint32_t* neighbours;  // [count, degree], kNoNeighbour ends a shorter list
     const std::uint32_t* entries;     // [entry_count] nodes a search may start from
     std::size_t entry_count;
-    CodeRows primary;    // of the projected vectors: what the traversal reads
-    CodeRows secondary;  // of the whole vectors: what the buffer is re-ranked with
-    const void* rows;    // [row_count, dims] full precision by row number, or nullptr
+    CodeRows primary;            // of the projected vectors: what the traversal reads; without them, `rows`
+    CodeRows secondary;          // of the whole vectors: what the buffer is re-ranked with
+    bool secondary_is_residual;  // secondary codes are of what the primary ones leave: estimates add up
+    const void* rows;            // [row_count, dims] full precision by row number, or nullptr
     RowType row_type;
     std::size_t row_count;
-    const float* row_scale;       // [row_count], factor of a row's distance; nullptr: 1
-    const std::uint32_t* row_of;  // [count]
-    Metric metric;                // l2 or ip
+    const float* row_scale;        // [row_count], factor of a row's distance; nullptr: 1
+    const std::uint32_t* row_of;   // [count]
+    const std::uint32_t* node_of;  // [row_count], kNoNeighbour where a row has no node
+    Metric metric;                 // l2 or ip
     std::size_t dims;
-    const float* mean;              // [dims], subtracted before encoding
-    float scale;  // then multiplied by this, so that the constants of codes fit half precision
+    const float* mean;  // [dims], subtracted before encoding
+    float scale;        // then multiplied by this, so that the constants of codes fit half precision
     const std::int8_t* projection;  // [primary.layout.dims, projection_stride], nullptr: none
     const std::int32_t* projection_sums;
     const float* projection_scales;
     std::size_t projection_stride;  // dims rounded up to 64
+};
+
+inline std::size_t row_bytes(const GraphView& graph) {
+    return graph.dims * (graph.row_type == RowType::f32 ? 4 : graph.row_type == RowType::f16 ? 2 : 1);
+}
+
+struct SearchCounts {
+    std::uint64_t distances;  // nodes scored by the traversal
+    std::uint64_t hops;       // nodes expanded
 };
 
 struct SearchParams {

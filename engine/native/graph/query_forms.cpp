@@ -7,47 +7,41 @@
 namespace nearfield::graph {
 namespace {
 
-std::size_t padded(const CodeRows& rows) { return rows.layout.blocks() * rows.layout.dims_per_block(); }
+std::size_t padded(const CodeRows& rows) {
+    return rows.rows != nullptr ? rows.layout.blocks() * rows.layout.dims_per_block() : 0;
+}
 
 }  // namespace
 
-QueryForms::QueryForms(const GraphView& graph, const CodeKernels& kernels)
+QueryForms::QueryForms(const GraphView& graph, const KernelTable& kernels)
     : graph_(graph),
       kernels_(kernels),
+      codes_(*kernels.codes),
+      walks_rows_(graph.primary.rows == nullptr),
+      primary_bytes_(walks_rows_ ? static_cast<const char*>(graph.rows)
+                                 : reinterpret_cast<const char*>(graph.primary.rows)),
+      primary_stride_(walks_rows_ ? row_bytes(graph) : graph.primary.stride),
       centred_(graph.dims),
       projected_(graph.primary.layout.dims),
       dots_(graph.primary.layout.dims),
       whole_codes_(std::max(graph.dims, graph.projection_stride)),
       projected_codes_(graph.primary.layout.dims),
       primary_codes_(padded(graph.primary)),
-      secondary_codes_(graph.secondary.rows != nullptr ? padded(graph.secondary) : 0) {
+      secondary_codes_(padded(graph.secondary)) {
     if (graph.metric == Metric::l2) return;
-    for (std::size_t i = 0; i < graph.dims; ++i) mean_square_ += graph.mean[i] * graph.mean[i];
+    query_ = graph.mean;
+    mean_square_ = -exact(Metric::ip, graph.mean);
 }
 
 void QueryForms::set(const float* query) {
     query_ = query;
-    const std::size_t dims = graph_.dims;
-    offset_ = 0.0f;
-    if (graph_.metric == Metric::l2) {
-        for (std::size_t i = 0; i < dims; ++i) {
-            centred_[i] = 2.0f * graph_.scale * (query[i] - graph_.mean[i]);
-            offset_ += centred_[i] * centred_[i] / 4.0f;
-        }
-    } else {
-        float along = 0.0f;
-        for (std::size_t i = 0; i < dims; ++i) along += query[i] * graph_.mean[i];
-        weight_ = mean_square_ > 0.0f ? along / mean_square_ : 0.0f;
-        for (std::size_t i = 0; i < dims; ++i) {
-            centred_[i] = graph_.scale * (query[i] - weight_ * graph_.mean[i]);
-        }
-        offset_ = -graph_.scale * graph_.scale * along;
-    }
-    whole_ = kernels_.quantize(centred_.data(), dims, whole_codes_.data());
+    if (walks_rows_ && graph_.secondary.rows == nullptr) return;
+    centre();
+    whole_ = codes_.quantize(centred_.data(), graph_.dims, whole_codes_.data());
     if (graph_.projection != nullptr) {
         project();
         encodings::order_query(projected_codes_.data(), graph_.primary.layout, primary_codes_.data());
-    } else {
+    } else if (!walks_rows_) {
         primary_ = whole_;
         encodings::order_query(whole_codes_.data(), graph_.primary.layout, primary_codes_.data());
     }
@@ -56,22 +50,64 @@ void QueryForms::set(const float* query) {
     }
 }
 
+void QueryForms::centre() {
+    const float* mean = graph_.mean;
+    if (graph_.metric == Metric::l2) {
+        const float factor = 2.0f * graph_.scale;
+        for (std::size_t i = 0; i < graph_.dims; ++i) centred_[i] = factor * (query_[i] - mean[i]);
+        return;
+    }
+    weight_ = mean_square_ > 0.0f ? -exact(Metric::ip, mean) / mean_square_ : 0.0f;
+    for (std::size_t i = 0; i < graph_.dims; ++i)
+        centred_[i] = graph_.scale * (query_[i] - weight_ * mean[i]);
+}
+
+// Distance of the query to one float32 vector.
+float QueryForms::exact(Metric metric, const float* other) {
+    float out;
+    const DistanceBatch pair{query_, 1, other, nullptr, 1, graph_.dims, false, &out, 1};
+    kernels_.distances[static_cast<int>(metric)][static_cast<int>(RowType::f32)](pair);
+    return out;
+}
+
 void QueryForms::project() {
     const std::size_t dims = graph_.primary.layout.dims;
-    kernels_.dot_rows(whole_codes_.data(), graph_.projection, graph_.projection_sums,
-                      graph_.projection_stride, dims, dots_.data());
+    codes_.dot_rows(whole_codes_.data(), graph_.projection, graph_.projection_sums, graph_.projection_stride,
+                    dims, dots_.data());
     for (std::size_t i = 0; i < dims; ++i) {
         projected_[i] = whole_.scale * graph_.projection_scales[i] * static_cast<float>(dots_[i]);
     }
-    primary_ = kernels_.quantize(projected_.data(), dims, projected_codes_.data());
+    primary_ = codes_.quantize(projected_.data(), dims, projected_codes_.data());
 }
 
-void QueryForms::score(const CodeRows& rows, const std::int8_t* codes, QuantizedVector quantized,
-                       const std::uint32_t* nodes, std::size_t count, float* out) const {
-    const CodeScan scan{codes,     quantized.scale, quantized.sum, weight_,
-                        rows.rows, rows.stride,     rows.layout.blocks(),
-                        nodes,     count,           out};
-    (rows.layout.bits == 4 ? kernels_.scan4 : kernels_.scan8)(scan);
+void QueryForms::score_codes(const CodeRows& rows, const std::int8_t* codes, QuantizedVector quantized,
+                             const std::uint32_t* nodes, std::size_t count, float* out) const {
+    const CodeScan scan{codes,       quantized.scale,      quantized.sum, weight_, rows.rows,
+                        rows.stride, rows.layout.blocks(), nodes,         count,   out};
+    (rows.layout.bits == 4 ? codes_.scan4 : codes_.scan8)(scan);
+}
+
+void QueryForms::score_primary(const std::uint32_t* nodes, std::size_t count, float* out) {
+    if (!walks_rows_) return score_codes(graph_.primary, primary_codes_.data(), primary_, nodes, count, out);
+    if (rows_.size() < count) rows_.resize(count);
+    for (std::size_t i = 0; i < count; ++i) rows_[i] = graph_.row_of[nodes[i]];
+    score_rows(rows_.data(), count, out);
+}
+
+void QueryForms::score_secondary(const std::uint32_t* nodes, std::size_t count, float* out) {
+    if (!graph_.secondary_is_residual)
+        return score_codes(graph_.secondary, secondary_codes_.data(), whole_, nodes, count, out);
+    if (residuals_.size() < count) residuals_.resize(count);
+    score_codes(graph_.secondary, secondary_codes_.data(), whole_, nodes, count, residuals_.data());
+    for (std::size_t i = 0; i < count; ++i) out[i] += residuals_[i];
+}
+
+void QueryForms::score_rows(const std::uint32_t* rows, std::size_t count, float* out) {
+    offsets_.assign(rows, rows + count);
+    const DistanceBatch batch{query_, 1, graph_.rows, offsets_.data(), count, graph_.dims, true, out, count};
+    kernels_.distances[static_cast<int>(graph_.metric)][static_cast<int>(graph_.row_type)](batch);
+    if (graph_.row_scale == nullptr) return;
+    for (std::size_t i = 0; i < count; ++i) out[i] *= graph_.row_scale[rows[i]];
 }
 
 }  // namespace nearfield::graph

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "graph/graph_view.h"
+#include "graph/prefetch.h"
 #include "kernels/code_kernels.h"
 
 namespace nearfield::graph {
@@ -17,38 +18,49 @@ namespace nearfield::graph {
 // norm, weighed by t.
 class QueryForms {
 public:
-    QueryForms(const GraphView& graph, const CodeKernels& kernels);
+    QueryForms(const GraphView& graph, const KernelTable& kernels);
 
     // `query` [dims] must live as long as the form is used.
     void set(const float* query);
 
-    const float* query() const { return query_; }
-    // Distances of nodes by their primary codes, up to a constant of the query.
-    void score_primary(const std::uint32_t* nodes, std::size_t count, float* out) const {
-        score(graph_.primary, primary_codes_.data(), primary_, nodes, count, out);
+    [[gnu::always_inline]] void prefetch_primary(const std::uint32_t* nodes, std::size_t count) const {
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::size_t at = walks_rows_ ? graph_.row_of[nodes[i]] : nodes[i];
+            prefetch(primary_bytes_ + at * primary_stride_, primary_stride_);
+        }
     }
-    // Distances of nodes by their secondary codes, up to `secondary_offset`.
-    void score_secondary(const std::uint32_t* nodes, std::size_t count, float* out) const {
-        score(graph_.secondary, secondary_codes_.data(), whole_, nodes, count, out);
-    }
-    float secondary_offset() const { return offset_; }
+    // Distances of nodes as the traversal sees them, up to a constant of the query.
+    void score_primary(const std::uint32_t* nodes, std::size_t count, float* out);
+    // Distances of nodes by their secondary codes, up to another constant; `out` holds those by the primary
+    // codes before.
+    void score_secondary(const std::uint32_t* nodes, std::size_t count, float* out);
+    // Exact distances of rows.
+    void score_rows(const std::uint32_t* rows, std::size_t count, float* out);
 
 private:
-    void score(const CodeRows& rows, const std::int8_t* codes, QuantizedVector quantized,
-               const std::uint32_t* nodes, std::size_t count, float* out) const;
+    void score_codes(const CodeRows& rows, const std::int8_t* codes, QuantizedVector quantized,
+                     const std::uint32_t* nodes, std::size_t count, float* out) const;
+    void centre();
     void project();
+    float exact(Metric metric, const float* other);
 
     const GraphView& graph_;
-    const CodeKernels& kernels_;
+    const KernelTable& kernels_;
+    const CodeKernels& codes_;
+    bool walks_rows_;  // there are no primary codes
+    const char* primary_bytes_;
+    std::size_t primary_stride_;
     const float* query_ = nullptr;
-    float offset_ = 0.0f;
     float weight_ = 1.0f;
     float mean_square_ = 0.0f;
     QuantizedVector whole_{};
     QuantizedVector primary_{};
     std::vector<float> centred_;
     std::vector<float> projected_;
+    std::vector<float> residuals_;
     std::vector<std::int32_t> dots_;
+    std::vector<std::int64_t> offsets_;
+    std::vector<std::uint32_t> rows_;
     std::vector<std::int8_t> whole_codes_;      // natural order, padded to the projection's stride
     std::vector<std::int8_t> projected_codes_;  // natural order
     std::vector<std::int8_t> primary_codes_;    // in the order of the rows' codes

@@ -12,11 +12,6 @@
 
 namespace nearfield::graph {
 
-struct SearchCounts {
-    std::uint64_t distances;  // primary code rows scored
-    std::uint64_t hops;       // nodes expanded
-};
-
 // A batch of queries, and where their answers go.
 struct SearchCall {
     const float* queries;  // [query_count, dims]

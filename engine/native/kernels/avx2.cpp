@@ -6,6 +6,7 @@
 
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
+#include "kernels/graph_kernels.h"
 #include "kernels/maxsim_kernels.h"
 #include "kernels/panel_product.h"
 
@@ -86,6 +87,7 @@ const KernelTable kAvx2Kernels = {
     crc32c,
     stream_read,
     &kAvx2CodeKernels,
+    &kBaselineGraphKernels,
     &kAvx2MaxSimKernels,
     panel_product_avx2,
 };

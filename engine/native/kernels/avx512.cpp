@@ -4,6 +4,7 @@
 
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
+#include "kernels/graph_kernels.h"
 #include "kernels/maxsim_kernels.h"
 #include "kernels/panel_product.h"
 
@@ -82,6 +83,7 @@ const KernelTable kAvx512Kernels = {
     crc32c,
     stream_read,
     &kAvx512CodeKernels,
+    &kAvx512GraphKernels,
     &kAvx512MaxSimKernels,
     panel_product_avx512,
 };

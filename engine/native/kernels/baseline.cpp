@@ -5,6 +5,7 @@
 
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
+#include "kernels/graph_kernels.h"
 #include "kernels/maxsim_kernels.h"
 #include "kernels/panel_product.h"
 
@@ -100,6 +101,7 @@ const KernelTable kBaselineKernels = {
     crc32c,
     stream_read,
     &kBaselineCodeKernels,
+    &kBaselineGraphKernels,
     &kBaselineMaxSimKernels,
     panel_product_baseline,
 };

@@ -7,6 +7,7 @@
 
 #include "core/kernel_table.h"
 #include "kernels/code_kernels.h"
+#include "kernels/graph_kernels.h"
 #include "kernels/maxsim_kernels.h"
 #include "kernels/panel_product.h"
 
@@ -77,6 +78,7 @@ const KernelTable kNeonKernels = {
     crc32c,
     stream_read,
     &kNeonCodeKernels,
+    &kBaselineGraphKernels,
     &kNeonMaxSimKernels,
     panel_product_neon,
 };

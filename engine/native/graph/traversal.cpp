@@ -1,0 +1,226 @@
+#include "graph/traversal.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+#include "core/dispatch.h"
+#include "graph/prefetch.h"
+
+namespace nearfield::graph {
+namespace {
+
+constexpr std::size_t kScanBlock = 128;
+// Nodes of a query expanded at once: their memory arrives together, which a query that comes alone needs, and
+// hardly any of them would not have been expanded one by one.
+constexpr std::size_t kBeam = 3;
+// A walk starts from this many of the entries, the nearest.
+constexpr std::size_t kStarts = 16;
+
+}  // namespace
+
+Traversal::Traversal(const GraphView& graph)
+    : graph_(graph),
+      query_(graph, kernels()),
+      nearest_(*kernels().graph),
+      matches_(*kernels().graph),
+      ranked_(*kernels().graph),
+      visited_(graph.count) {}
+
+void Traversal::configure(const SearchParams& params, const std::uint64_t* allow) {
+    params_ = params;
+    allow_ = allow;
+    scores_.resize(std::max({kBeam * graph_.degree, graph_.entry_count, params.window, kScanBlock}));
+    nodes_.resize(scores_.size());
+    allowed_scores_.resize(allow != nullptr ? scores_.size() : 0);
+    allowed_nodes_.resize(scores_.size());
+}
+
+void Traversal::begin(const float* query, std::int64_t* rows, float* distances) {
+    rows_out_ = rows;
+    distances_out_ = distances;
+    query_.set(query);
+    nearest_.reset(params_.window);
+    if (allow_ != nullptr) matches_.reset(params_.window);
+    if (params_.scan) {
+        scan();
+    } else {
+        enter();
+    }
+}
+
+void Traversal::step(SearchCounts& counts) {
+    switch (stage_) {
+        case Stage::idle:
+            return;
+        case Stage::visit:
+            return visit(counts);
+        case Stage::score:
+            return score();
+        case Stage::rerank_secondary:
+            return rerank_secondary();
+        case Stage::rerank_exact:
+            return rerank_exact();
+    }
+}
+
+// Starts from several of the nearest entries: where the data falls into separate parts, one may lead to the
+// wrong part.
+void Traversal::enter() {
+    nearest_.limit(std::min(params_.window, kStarts));
+    visited_.add(graph_.entries, graph_.entry_count);
+    admit(visited_.from(0), visited_.size());
+    nearest_.limit(params_.window);
+    expand_next();
+}
+
+// Scores every allowed node instead of walking. Blocks take turns: while one is scored the next is on its way
+// from memory.
+void Traversal::scan() {
+    std::size_t row = 0;
+    std::size_t count = gather(row, nodes_);
+    while (count > 0) {
+        const std::size_t following = gather(row, allowed_nodes_);
+        query_.score_primary(nodes_.data(), count, scores_.data());
+        results().merge(scores_.data(), nodes_.data(), count);
+        nodes_.swap(allowed_nodes_);
+        count = following;
+    }
+    finish();
+}
+
+// The next nodes of allowed rows from `row` on, a block at most, and prefetches their codes.
+std::size_t Traversal::gather(std::size_t& row, std::vector<std::uint32_t>& nodes) {
+    std::size_t count = 0;
+    while (row < graph_.row_count && count + 64 <= kScanBlock) {
+        std::uint64_t word = allow_ != nullptr ? allow_[row >> 6] : ~std::uint64_t{0};
+        if (graph_.row_count - row < 64) word &= (std::uint64_t{1} << (graph_.row_count - row)) - 1;
+        for (; word != 0; word &= word - 1) {
+            nodes[count] = graph_.node_of[row + static_cast<std::size_t>(std::countr_zero(word))];
+            count += nodes[count] != kNoNeighbour ? 1 : 0;
+        }
+        row += 64;
+    }
+    query_.prefetch_primary(nodes.data(), count);
+    return count;
+}
+
+void Traversal::admit(const std::uint32_t* nodes, std::size_t count) {
+    query_.score_primary(nodes, count, scores_.data());
+    nearest_.merge(scores_.data(), nodes, count);
+    if (allow_ == nullptr) return;
+    std::size_t matching = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        allowed_scores_[matching] = scores_[i];
+        allowed_nodes_[matching] = nodes[i];
+        matching += allowed(nodes[i]) ? 1 : 0;
+    }
+    matches_.merge(allowed_scores_.data(), allowed_nodes_.data(), matching);
+}
+
+void Traversal::expand_next() {
+    beam_.clear();
+    for (std::uint32_t node; beam_.size() < kBeam && nearest_.expand_next(params_.window, node);) {
+        prefetch(graph_.neighbours + node * graph_.degree, graph_.degree * sizeof(std::uint32_t));
+        beam_.push_back(node);
+    }
+    if (!beam_.empty()) {
+        stage_ = Stage::visit;
+        return;
+    }
+    if (allow_ != nullptr && matches_in_window() < params_.matches_least)
+        matches_.reset(params_.window);  // what the query looks for is not where it leads
+    finish();
+}
+
+// Allowed nodes no further than the last of the window.
+std::size_t Traversal::matches_in_window() const {
+    const float reach = nearest_.size() > 0 ? nearest_.distance(nearest_.size() - 1) : 0.0f;
+    std::size_t count = 0;
+    while (count < matches_.size() && matches_.distance(count) <= reach) ++count;
+    return count;
+}
+
+void Traversal::visit(SearchCounts& counts) {
+    first_new_ = visited_.size();
+    for (const std::uint32_t node : beam_) {
+        const std::uint32_t* neighbours = graph_.neighbours + node * graph_.degree;
+        std::size_t degree = graph_.degree;
+        while (degree > 0 && neighbours[degree - 1] == kNoNeighbour) --degree;
+        visited_.add(neighbours, degree);
+    }
+    const std::size_t count = visited_.size() - first_new_;
+    query_.prefetch_primary(visited_.from(first_new_), count);
+    counts.distances += count;
+    counts.hops += beam_.size();
+    stage_ = Stage::score;
+}
+
+void Traversal::score() {
+    admit(visited_.from(first_new_), visited_.size() - first_new_);
+    expand_next();
+}
+
+void Traversal::finish() {
+    const FrontierBuffer& found = results();
+    ranked_.reset(std::max(params_.k, params_.rerank_exact));
+    const bool use_secondary = graph_.secondary.rows != nullptr && found.size() > params_.rerank_exact;
+    const std::size_t most = use_secondary            ? std::max(params_.rerank_secondary, params_.k)
+                             : graph_.rows != nullptr ? std::max(params_.rerank_exact, params_.k)
+                                                      : params_.k;
+    const std::size_t count = std::min(found.size(), most);
+    for (std::size_t i = 0; i < count; ++i) {
+        nodes_[i] = found.node(i);
+        scores_[i] = found.distance(i);
+    }
+    if (!use_secondary) {
+        ranked_.merge(scores_.data(), nodes_.data(), count);
+        return begin_exact();
+    }
+    pending_ = count;
+    for (std::size_t i = 0; i < count; ++i) {
+        prefetch(graph_.secondary.rows + nodes_[i] * graph_.secondary.stride, graph_.secondary.stride);
+    }
+    stage_ = Stage::rerank_secondary;
+}
+
+void Traversal::rerank_secondary() {
+    query_.score_secondary(nodes_.data(), pending_, scores_.data());
+    ranked_.merge(scores_.data(), nodes_.data(), pending_);
+    begin_exact();
+}
+
+void Traversal::begin_exact() {
+    const std::size_t count = ranked_.size();
+    const std::size_t bytes = row_bytes(graph_);
+    for (std::size_t i = 0; i < count; ++i) {
+        nodes_[i] = graph_.row_of[ranked_.node(i)];
+        scores_[i] = ranked_.distance(i);
+    }
+    if (graph_.rows == nullptr || params_.rerank_exact == 0) return deliver(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        prefetch(static_cast<const char*>(graph_.rows) + nodes_[i] * bytes, bytes);
+    }
+    pending_ = count;
+    stage_ = Stage::rerank_exact;
+}
+
+void Traversal::rerank_exact() {
+    query_.score_rows(nodes_.data(), pending_, scores_.data());
+    deliver(pending_);
+}
+
+// The answer: `count` rows in nodes_, with their distances in scores_.
+void Traversal::deliver(std::size_t count) {
+    ranked_.reset(params_.k);
+    ranked_.merge(scores_.data(), nodes_.data(), count);
+    for (std::size_t i = 0; i < params_.k; ++i) {
+        const bool found = i < ranked_.size();
+        rows_out_[i] = found ? static_cast<std::int64_t>(ranked_.node(i)) : -1;
+        distances_out_[i] = found ? ranked_.distance(i) : std::numeric_limits<float>::infinity();
+    }
+    visited_.clear();
+    stage_ = Stage::idle;
+}
+
+}  // namespace nearfield::graph

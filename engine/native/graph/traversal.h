@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "graph/frontier.h"
+#include "graph/graph_view.h"
+#include "graph/query_forms.h"
+#include "graph/visited_set.h"
+
+namespace nearfield::graph {
+
+// One query on its way through the graph. Every step prefetches what the next one reads, and a thread takes
+// turns between several traversals, so that one computes while the others wait for memory.
+class Traversal {
+public:
+    explicit Traversal(const GraphView& graph);
+
+    bool idle() const { return stage_ == Stage::idle; }
+
+    // `allow` is a bitmap over row numbers, or nullptr.
+    void configure(const SearchParams& params, const std::uint64_t* allow);
+    // Starts a query [dims], whose answer goes to rows and distances [k].
+    void begin(const float* query, std::int64_t* rows, float* distances);
+    void step(SearchCounts& counts);
+
+private:
+    enum class Stage { idle, visit, score, rerank_secondary, rerank_exact };
+
+    bool allowed(std::uint32_t node) const {
+        const std::uint32_t row = graph_.row_of[node];
+        return (allow_[row >> 6] >> (row & 63) & 1) != 0;
+    }
+    FrontierBuffer& results() { return allow_ != nullptr ? matches_ : nearest_; }
+
+    void enter();
+    void scan();
+    std::size_t gather(std::size_t& row, std::vector<std::uint32_t>& nodes);
+    void admit(const std::uint32_t* nodes, std::size_t count);
+    void expand_next();
+    std::size_t matches_in_window() const;
+    void visit(SearchCounts& counts);
+    void score();
+    void finish();
+    void rerank_secondary();
+    void begin_exact();
+    void rerank_exact();
+    void deliver(std::size_t count);
+
+    const GraphView& graph_;
+    SearchParams params_{};
+    const std::uint64_t* allow_ = nullptr;
+    QueryForms query_;
+    FrontierBuffer nearest_;  // what the walk is led by
+    FrontierBuffer matches_;  // with a filter: the allowed ones of all it has seen
+    FrontierBuffer ranked_;   // what a re-ranking makes of them
+    VisitedSet visited_;
+    std::size_t first_new_ = 0;        // where the visited set holds the neighbours to score
+    std::size_t pending_ = 0;          // nodes to re-rank
+    std::vector<std::uint32_t> beam_;  // nodes being expanded
+    Stage stage_ = Stage::idle;
+    std::vector<float> scores_;
+    std::vector<std::uint32_t> nodes_;
+    std::vector<float> allowed_scores_;
+    std::vector<std::uint32_t> allowed_nodes_;
+    std::int64_t* rows_out_ = nullptr;
+    float* distances_out_ = nullptr;
+};
+
+}  // namespace nearfield::graph
