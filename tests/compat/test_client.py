@@ -190,8 +190,7 @@ def test_errors_reach_the_caller(client: QdrantClient, name: str) -> None:
         client.count("nowhere")
     assert error.value.status_code == 404
     with pytest.raises(UnexpectedResponse, match="not served"):
-        client.query_points(
-            name, prefetch=models.Prefetch(query=[1.0] * DIM), query=models.FusionQuery(fusion="rrf")
-        )
+        examples = models.RecommendInput(positive=[[1.0] * DIM])
+        client.query_points(name, query=models.RecommendQuery(recommend=examples))
     with pytest.raises(UnexpectedResponse, match="Not existing vector name error: other"):
         client.query_points(name, query=[1.0] * DIM, using="other")
