@@ -65,10 +65,10 @@ class Corpus:
 
 @dataclass
 class Way:
-    """One way to search: `search(candidates)` gives the ids of all queries, int64 [nq, k]."""
+    """One way to search: `search(candidates, k)` gives the ids of all queries, int64 [nq, k]."""
 
     name: str
-    search: Callable[[int], Found]
+    search: Callable[[int, int], Found]
     candidates: tuple[int, ...]
     bytes_per_document: float
     seconds: dict[int, list[float]] = field(default_factory=dict)
@@ -148,17 +148,17 @@ def relevant_found(found: Found, relevant: Mapping[int, Mapping[int, int]], k: i
     return float(np.mean(values))
 
 
-def ways(corpus: Corpus, k: int, threads: int) -> list[Way]:
+def ways(corpus: Corpus, threads: int) -> list[Way]:
     """Exact MaxSim, the pooled vector first, and every encoding first."""
     arguments = (corpus.queries, corpus.query_offsets, corpus.documents)
 
-    def pooled_first(candidates: int) -> Found:
+    def pooled_first(candidates: int, k: int) -> Found:
         first, _ = _native.flat_search(corpus.pooled_queries, corpus.pooled, "ip", candidates)
         return maxsim_rerank(*arguments, first, k).rows
 
     token_bytes = corpus.documents.nbytes / corpus.documents.count
     found = [
-        Way("exact MaxSim", lambda _: maxsim_scan(*arguments, k).rows, (0,), token_bytes),
+        Way("exact MaxSim", lambda _, k: maxsim_scan(*arguments, k).rows, (0,), token_bytes),
         Way("pooled first", pooled_first, CANDIDATES, corpus.pooled.nbytes / len(corpus.pooled)),
     ]
     for name, params in _ENCODINGS.items():
@@ -166,7 +166,7 @@ def ways(corpus: Corpus, k: int, threads: int) -> list[Way]:
             corpus.documents.values, corpus.documents.bounds(), params, threads=threads
         )
 
-        def search(candidates: int, index: Any = index) -> Found:
+        def search(candidates: int, k: int, index: Any = index) -> Found:
             rows: Found = index.search(corpus.queries, corpus.query_offsets, k, candidates=candidates)[0]
             return rows
 
@@ -177,15 +177,14 @@ def ways(corpus: Corpus, k: int, threads: int) -> list[Way]:
 def measure(corpus: Corpus, depth: int, repeats: int, threads: int) -> list[dict[str, Any]]:
     """One record per way and number of candidates."""
     answers: dict[tuple[str, int], Found] = {}
-    everything = ways(corpus, _K, threads)
+    everything = ways(corpus, threads)
     for _ in range(repeats):
         for way in everything:
             for candidates in way.candidates:
                 start = time.perf_counter()
-                answers[way.name, candidates] = way.search(candidates)
+                answers[way.name, candidates] = way.search(candidates, _K)
                 way.seconds.setdefault(candidates, []).append(time.perf_counter() - start)
     truth = answers["exact MaxSim", 0]
-    deep = {way.name: way for way in ways(corpus, depth, threads)} if corpus.relevant else {}
     records = []
     for way in everything:
         for candidates in way.candidates:
@@ -200,7 +199,7 @@ def measure(corpus: Corpus, depth: int, repeats: int, threads: int) -> list[dict
             if corpus.relevant:
                 record["ndcg"] = ndcg(ids, corpus.relevant, _K)
                 if candidates >= depth or not candidates:
-                    found = deep[way.name].search(candidates)
+                    found = way.search(candidates, depth)
                     record["relevant_found"] = relevant_found(found, corpus.relevant, depth)
             records.append(record)
     return records
