@@ -26,6 +26,7 @@ INDEXED_QUERY_BYTES: Final = 256 * 1024
 """What a search through an index is taken to read, for the cost estimate."""
 _FILTERED_ROW_BYTES: Final = 16
 _TYPICAL_QUERY_TOKENS: Final = 32
+_TYPICAL_CANDIDATES: Final = 100
 
 
 class CollectionSearcher:
@@ -61,6 +62,10 @@ class CollectionSearcher:
                 index = segment.index(request.using) or segment.multivector_index(request.using)
                 if index is not None and not request.params.exact:
                     total += INDEXED_QUERY_BYTES
+                    if spec.multivector is not None:
+                        ranked = request.params.search.get("candidates", _TYPICAL_CANDIDATES)
+                        share = min(1.0, ranked / max(segment.count, 1))
+                        total += int(share * self._document_bytes(segment, request))
                 elif spec.multivector is not None:
                     total += self._document_bytes(segment, request)
                 else:

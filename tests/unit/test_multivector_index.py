@@ -94,6 +94,20 @@ def test_scores_are_exact_whatever_the_candidates(filled: Path) -> None:
             collection.search([SearchRequest(QUERIES[0], limit=7, params=bad)])
 
 
+def test_a_search_is_estimated_by_what_it_ranks(filled: Path) -> None:
+    """The server answers cheap searches at once and hands dear ones to a worker."""
+    with Database.open(filled, config=IDLE) as database:
+        collection = database.collection("c")
+
+        def cost(tokens: int, params: SearchParams) -> int:
+            query = np.ones((tokens, SIZE), np.float32)
+            return collection.search_cost_hint([SearchRequest(query, params=params)])
+
+        exact, few, all_of_them = SearchParams(exact=True), SearchParams(search={"candidates": 4}), EVERYTHING
+        assert cost(64, exact) == 8 * cost(8, exact) == 8 * sum(tokens.nbytes for tokens in GIVEN)
+        assert cost(64, all_of_them) - cost(64, few) == pytest.approx(0.99 * cost(64, exact), rel=1e-3)
+
+
 def test_an_index_is_opened_again_and_not_rebuilt(filled: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in _index_files(filled)}
     with Database.open(filled, config=CONFIG) as database:
