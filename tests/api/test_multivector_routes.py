@@ -100,3 +100,49 @@ def test_vectors_per_document(api: httpx.Client, make: Make) -> None:
     assert api.put(f"/collections/{name}/points", json=good).status_code == 200
     bad = {"batch": {"ids": [1, 2], "vectors": [[[1, 2, 3, 4]] * 2, [[1, 2, 3, 4]] * 3]}}
     assert "expected 2 vectors" in _error(api.put(f"/collections/{name}/points", json=bad))
+
+
+@pytest.mark.parametrize(
+    ("body", "dense", "tokens"),
+    [
+        ({}, "auto", "auto"),
+        ({"index": {"kind": "muvera"}}, "auto", "muvera"),
+        ({"metadata": {"index": {"kind": "muvera", "params": {"cells": "simhash"}}}}, "auto", "muvera"),
+        ({"index": {"kind": "hnsw"}}, "hnsw", "auto"),
+        ({"index": {"kind": "flat"}}, "flat", "flat"),
+        ({"hnsw_config": {"m": 0}}, "flat", "flat"),
+        ({"hnsw_config": {"m": 24}}, "auto", "auto"),
+    ],
+)
+def test_an_index_goes_to_the_vectors_its_kind_is_for(
+    api: httpx.Client, make: Make, body: dict[str, Any], dense: str, tokens: str
+) -> None:
+    name = make(BOTH | body)
+    shown = api.get(f"/collections/{name}").json()["result"]["index"]
+    assert {vector: index["kind"] for vector, index in shown.items()} == {"dense": dense, "tokens": tokens}
+    assert shown["tokens"]["params"] == body.get("metadata", {}).get("index", {}).get("params", {})
+    change = {"vectors": {"tokens": {"index": {"kind": "muvera", "params": {"candidates": 50}}}}}
+    assert api.patch(f"/collections/{name}", json=change).status_code == 200
+    shown = api.get(f"/collections/{name}").json()["result"]["index"]
+    assert shown["tokens"]["params"] == {"candidates": 50} and shown["dense"]["kind"] == dense
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "expected"),
+    [
+        ({"candidates": 5, "oversampling": 2.5, "exact": True}, 200, ""),
+        ({"quantization": {"oversampling": 3.0, "rescore": True}}, 200, ""),
+        ({"candidates": 0}, 422, "params.candidates"),
+        ({"oversampling": 0.5}, 422, "params.oversampling"),
+        ({"quantization": {"oversampling": "x"}}, 400, "params.quantization"),
+    ],
+)
+def test_search_params(
+    api: httpx.Client, make: Make, params: dict[str, Any], status: int, expected: str
+) -> None:
+    name = make(BOTH, [{"id": 1, "vector": {"tokens": [[1, 2, 3, 4]]}}])
+    question = {"query": [[1, 2, 3, 4]], "using": "tokens", "params": params}
+    answer = api.post(f"/collections/{name}/points/query", json=question)
+    assert answer.status_code == status and expected in answer.text, answer.text
+    if status == 200:
+        assert [hit["id"] for hit in answer.json()["result"]["points"]] == [1]
