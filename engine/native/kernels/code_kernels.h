@@ -31,7 +31,9 @@ struct CodeScan {
 // The int8 form of a vector: x[j] ~ scale * out[j].
 struct QuantizedVector {
     float scale;
-    float sum;  // of the coordinates before quantisation
+    // Of the coordinates after quantisation: with the sum before it, rounding would be multiplied by how far
+    // codes are from zero, and not just by how far the coordinates they stand for are.
+    float sum;
 };
 
 struct CodeKernels {

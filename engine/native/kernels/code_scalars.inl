@@ -18,16 +18,17 @@ void finish4(const std::uint8_t* const* rows, std::size_t tail, const std::int32
 
 QuantizedVector quantize(const float* values, std::size_t dims, std::int8_t* out) {
     float top = 0.0f;
-    float sum = 0.0f;
     for (std::size_t i = 0; i < dims; ++i) {
         const float magnitude = __builtin_fabsf(values[i]);
         top = magnitude > top ? magnitude : top;
-        sum += values[i];
     }
     const float inverse = top > 0.0f ? 127.0f / top : 0.0f;
     // Adding 1.5 * 2^23 rounds to nearest even, without a call to the mathematics library.
+    std::int32_t sum = 0;
     for (std::size_t i = 0; i < dims; ++i) {
         out[i] = static_cast<std::int8_t>((values[i] * inverse + 12582912.0f) - 12582912.0f);
+        sum += out[i];
     }
-    return {top / 127.0f, sum};
+    const float scale = top / 127.0f;
+    return {scale, scale * static_cast<float>(sum)};
 }

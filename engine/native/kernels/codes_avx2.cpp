@@ -80,12 +80,6 @@ float reduce_max(__m256 v) {
     return _mm_cvtss_f32(_mm_max_ss(pair, _mm_movehdup_ps(pair)));
 }
 
-float reduce_add(__m256 v) {
-    const __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
-}
-
 __m256 load_floats(const float* from, std::size_t count) {
     if (count >= 8) return _mm256_loadu_ps(from);
     float padded[8] = {};
@@ -96,23 +90,26 @@ __m256 load_floats(const float* from, std::size_t count) {
 QuantizedVector quantize(const float* values, std::size_t dims, std::int8_t* out) {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     __m256 largest = _mm256_setzero_ps();
-    __m256 sums = _mm256_setzero_ps();
     for (std::size_t i = 0; i < dims; i += 8) {
         const __m256 v = load_floats(values + i, dims - i);
         largest = _mm256_max_ps(largest, _mm256_andnot_ps(sign, v));
-        sums = _mm256_add_ps(sums, v);
     }
     const float top = reduce_max(largest);
     const __m256 inverse = _mm256_set1_ps(top > 0.0f ? 127.0f / top : 0.0f);
+    std::int32_t sum = 0;
     for (std::size_t i = 0; i < dims; i += 8) {
         const __m256i code = _mm256_cvtps_epi32(_mm256_mul_ps(load_floats(values + i, dims - i), inverse));
         const __m128i words =
             _mm_packs_epi32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
         std::int8_t bytes[16];
         _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes), _mm_packs_epi16(words, words));
-        for (std::size_t j = 0; j < 8 && i + j < dims; ++j) out[i + j] = bytes[j];
+        for (std::size_t j = 0; j < 8 && i + j < dims; ++j) {
+            out[i + j] = bytes[j];
+            sum += bytes[j];
+        }
     }
-    return {top / 127.0f, reduce_add(sums)};
+    const float scale = top / 127.0f;
+    return {scale, scale * static_cast<float>(sum)};
 }
 
 #include "kernels/code_tiles.inl"

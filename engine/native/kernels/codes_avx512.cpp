@@ -64,22 +64,23 @@ void finish4(const std::uint8_t* const* rows, std::size_t tail, const std::int32
 
 QuantizedVector quantize(const float* values, std::size_t dims, std::int8_t* out) {
     __m512 largest = _mm512_setzero_ps();
-    __m512 sums = _mm512_setzero_ps();
     for (std::size_t i = 0; i < dims; i += 16) {
         const auto mask = static_cast<__mmask16>(dims - i >= 16 ? 0xffff : (1u << (dims - i)) - 1u);
         const __m512 v = _mm512_maskz_loadu_ps(mask, values + i);
         largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
-        sums = _mm512_add_ps(sums, v);
     }
     const float top = _mm512_reduce_max_ps(largest);
     const __m512 inverse = _mm512_set1_ps(top > 0.0f ? 127.0f / top : 0.0f);
+    __m512i sums = _mm512_setzero_si512();
     for (std::size_t i = 0; i < dims; i += 16) {
         const auto mask = static_cast<__mmask16>(dims - i >= 16 ? 0xffff : (1u << (dims - i)) - 1u);
         const __m512i code =
             _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, values + i), inverse));
         _mm_mask_storeu_epi8(out + i, mask, _mm512_cvtepi32_epi8(code));
+        sums = _mm512_add_epi32(sums, code);
     }
-    return {top / 127.0f, _mm512_reduce_add_ps(sums)};
+    const float scale = top / 127.0f;
+    return {scale, scale * static_cast<float>(_mm512_reduce_add_epi32(sums))};
 }
 
 #include "kernels/code_tiles.inl"
