@@ -20,6 +20,7 @@ class GraphArrays:
         links: the graph; `links.order` gives the point of a node.
         primary: codes of the projected rows, by node.
         secondary: codes of the centred rows, by node; None: re-rank with full rows only.
+        secondary_is_residual: they are the second level of the primary ones instead.
         mean: float32 [D], subtracted from rows before encoding.
         scale: by which they are then multiplied, so that the constants of codes fit half precision.
         projection: the query side of the projection; None where primary codes are of the centred rows.
@@ -37,6 +38,7 @@ class GraphArrays:
     row_side: SignedRows | None
     graph_side: SignedRows | None
     residue: float
+    secondary_is_residual: bool = False
 
     def resident_bytes(self) -> int:
         """Bytes of all arrays."""
@@ -51,6 +53,7 @@ class GraphArrays:
             "maps": [name for name, rows in self._maps().items() if rows is not None],
             "scale": self.scale,
             "residue": self.residue,
+            "secondary_is_residual": self.secondary_is_residual,
         }
 
     def save(self, directory: Path) -> list[Path]:
@@ -88,6 +91,7 @@ class GraphArrays:
             row_side=side("row_side"),
             graph_side=side("graph_side"),
             residue=facts["residue"],
+            secondary_is_residual=facts["secondary_is_residual"],
         )
 
     def _maps(self) -> dict[str, SignedRows | None]:

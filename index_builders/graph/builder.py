@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nearfield.engine.index.protocol import BuildContext, Rows, VectorIndex
 from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows, report
 from nearfield.index_builders.copies import GraphPoints
+from nearfield.index_builders.encodings.lvq import LvqEncoding
 from nearfield.index_builders.files import open_header
 from nearfield.index_builders.graph import maps
 from nearfield.index_builders.graph.arrays import GraphArrays
@@ -41,7 +42,7 @@ _STAGES: Final = (
     IntParam("reduced_dimensions", None, 1, 65_536),
 )
 _LEVELS: Final = (
-    ChoiceParam("encoding", "lvq8", ("lvq4", "lvq8")),
+    ChoiceParam("encoding", "lvq8", tuple(each.value for each in LvqEncoding)),
     BoolParam("rotation", False),
     BoolParam("clip", None),
 )
@@ -69,7 +70,7 @@ class GraphBuilder:
     def parse_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """`degree`, `alpha`, `candidates`, default `ef`, and of the codes, for `lvq`:
 
-        - `encoding`: `lvq4` or `lvq8`.
+        - `encoding`: `lvq4`, `lvq8`, or with a second level for re-ranking `lvq4x4`, `lvq4x8`, `lvq8x8`.
         - `rotation`: rotate rows and queries before encoding.
         - `clip`: shrink the range of rows at the first level for the least squared error; null: at 4 bits.
 
@@ -117,6 +118,7 @@ class GraphBuilder:
             projection.scale,
             *maps.stored(projection),
             maps.measured(projection, base, source, context.seed)[0],
+            plan.residual,
         )
         report(context, 1.0)
         return GraphIndex(self.kind, base, arrays, points, params["ef"])

@@ -193,6 +193,8 @@ def _rerank_counts(k: int, ef: int, last_codes_are_fine: bool) -> tuple[int, int
 
 def _last_codes_are_fine(arrays: GraphArrays) -> bool:
     """Whether what is read before the full rows has 8 bits of every dimension, or two levels."""
+    if arrays.secondary_is_residual:
+        return True
     last = arrays.primary if arrays.secondary is None else arrays.secondary
     return last.bits == 8 and last.dimensions == len(arrays.mean)
 
@@ -211,7 +213,7 @@ def _native_graph(base: BaseRows, arrays: GraphArrays, points: GraphPoints | Non
         None if secondary is None else secondary.data,
         8 if secondary is None else secondary.bits,
         0 if secondary is None else secondary.stride,
-        False,
+        arrays.secondary_is_residual,
         base.rows,
         base.row_scale,
         "l2" if base.metric == "l2" else "ip",

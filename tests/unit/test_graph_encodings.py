@@ -10,7 +10,8 @@ from nearfield.engine.index.protocol import BuildContext
 from tests.conformance import cases
 
 CHOICES: list[tuple[str, dict[str, Any]]] = [
-    *(("lvq", {"encoding": encoding}) for encoding in ("lvq4", "lvq8")),
+    *(("lvq", {"encoding": encoding}) for encoding in ("lvq4", "lvq8", "lvq4x4", "lvq4x8", "lvq8x8")),
+    ("lvq", {"encoding": "lvq4x8", "rotation": True}),
     ("lvq", {"encoding": "lvq4", "rotation": True}),
     ("lvq", {"encoding": "lvq4", "clip": False}),
     *(("graph", {"secondary_encoding": secondary}) for secondary in ("none", "lvq4", "lvq8")),

@@ -46,7 +46,10 @@ void QueryForms::set(const float* query) {
         encodings::order_query(whole_codes_.data(), graph_.primary.layout, primary_codes_.data());
     }
     if (graph_.secondary.rows != nullptr) {
-        encodings::order_query(whole_codes_.data(), graph_.secondary.layout, secondary_codes_.data());
+        // A residual lies where the primary codes do.
+        const bool projected = graph_.secondary_is_residual && graph_.projection != nullptr;
+        encodings::order_query(projected ? projected_codes_.data() : whole_codes_.data(),
+                               graph_.secondary.layout, secondary_codes_.data());
     }
 }
 
@@ -98,7 +101,7 @@ void QueryForms::score_secondary(const std::uint32_t* nodes, std::size_t count, 
     if (!graph_.secondary_is_residual)
         return score_codes(graph_.secondary, secondary_codes_.data(), whole_, nodes, count, out);
     if (residuals_.size() < count) residuals_.resize(count);
-    score_codes(graph_.secondary, secondary_codes_.data(), whole_, nodes, count, residuals_.data());
+    score_codes(graph_.secondary, secondary_codes_.data(), primary_, nodes, count, residuals_.data());
     for (std::size_t i = 0; i < count; ++i) out[i] += residuals_[i];
 }
 
