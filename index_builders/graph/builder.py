@@ -37,7 +37,7 @@ _GRAPH: Final = (
 )
 _STAGES: Final = (
     ChoiceParam("primary_encoding", None, ("lvq4", "lvq8")),
-    ChoiceParam("secondary_encoding", "lvq8", ("none", "lvq4", "lvq8")),
+    ChoiceParam("secondary_encoding", "none", ("none", "lvq4", "lvq8")),
     ChoiceParam("method", None, tuple(each.value for each in LeanVecMethod)),
     IntParam("reduced_dimensions", None, 1, 65_536),
 )
@@ -47,7 +47,7 @@ _LEVELS: Final = (
     BoolParam("clip", None),
 )
 
-_SAMPLE_ROWS: Final = 30_000
+_SAMPLE_ROWS: Final = 20_000
 _SPECTRUM_LOST_MOST: Final = 0.1
 """The narrowest width that loses no more is taken (measured: decision 0009)."""
 
@@ -77,7 +77,8 @@ class GraphBuilder:
         For `graph` and `leanvec`:
 
         - `primary_encoding` of the projected rows: `lvq4` or `lvq8`; null: chosen.
-        - `secondary_encoding` of the whole rows, for re-ranking before the full rows: `none`, `lvq4`, `lvq8`.
+        - `secondary_encoding` of the whole rows: `none`, or `lvq4` or `lvq8` for re-ranking before the full
+          rows, which pays where these are slow to read.
         - `method`: see `LeanVecMethod`; null: `sphering` with training queries, else `pca`.
         - `reduced_dimensions`; null: chosen by what is lost.
         """
@@ -181,10 +182,11 @@ class GraphBuilder:
         picked = source
         if len(source) > _SAMPLE_ROWS:
             picked = np.sort(rng.choice(source, _SAMPLE_ROWS, replace=False))
-        sample = np.concatenate(
-            [base.block(picked[start : start + BLOCK_ROWS]) for start in range(0, len(picked), BLOCK_ROWS)]
-        )
+        sample = np.empty((len(picked), base.dimensions), dtype=np.float32)
+        for start in range(0, len(picked), BLOCK_ROWS):
+            sample[start : start + BLOCK_ROWS] = base.block(picked[start : start + BLOCK_ROWS])
         mean = sample.mean(axis=0)
+        sample -= mean
         if "reduced_dimensions" not in params:
             return all_dimensions(sample, mean, context.seed if params["rotation"] else None)
         queries = context.training_queries

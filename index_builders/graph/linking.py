@@ -13,7 +13,7 @@ from nearfield.index_builders.base_rows import report
 from nearfield.index_builders.encodings.lvq import LvqCodes
 from nearfield.index_builders.graph.signed_rows import SignedRows
 
-SLICE_ROWS: Final = 8_192
+SLICE_ROWS: Final = 4_096
 _FAR_CANDIDATES: Final = 8
 _SHOWN: Final = 4
 

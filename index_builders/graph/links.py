@@ -14,7 +14,7 @@ from nearfield.engine import _native
 from nearfield.engine.index.protocol import BuildContext
 from nearfield.index_builders.aligned import aligned_zeros
 from nearfield.index_builders.graph.clusters import Clusters
-from nearfield.index_builders.graph.linking import Linking
+from nearfield.index_builders.graph.linking import SLICE_ROWS, Linking
 from nearfield.index_builders.graph.signed_rows import SignedRows
 
 ENTRIES: Final = 128
@@ -53,7 +53,9 @@ class Links:
         place[order] = np.arange(count, dtype=np.uint32)
         place[count] = _native.NO_NEIGHBOUR
         lists = aligned_zeros(neighbours.shape, np.uint32)
-        np.take(place, np.minimum(neighbours[order], count), out=lists)
+        for start in range(0, count, SLICE_ROWS):
+            part = neighbours[order[start : start + SLICE_ROWS]]
+            np.take(place, np.minimum(part, count), out=lists[start : start + SLICE_ROWS])
         return cls(lists, rows[order], np.sort(place[entries]))
 
 

@@ -79,8 +79,13 @@ class Projection:
 def all_dimensions(
     sample: NDArray[np.float32], mean: NDArray[np.float32], rotation_seed: int | None
 ) -> Projection:
-    """Nothing projected away: centring and scaling, and with a seed a random rotation."""
-    scale = _scale(float(np.square(sample - mean, dtype=np.float32).mean(dtype=np.float64)))
+    """Nothing projected away: centring and scaling, and with a seed a random rotation.
+
+    Args:
+        sample: float32 [m, D] centred rows.
+        mean: float32 [D] of all rows.
+    """
+    scale = _scale(float(np.vdot(sample, sample)) / sample.size)
     if rotation_seed is None:
         return Projection(mean, scale)
     side = _rotation(len(mean), rotation_seed).astype(np.float32)
@@ -91,7 +96,7 @@ class ProjectionLearner:
     """Learns projections of one sample of rows to any number of dimensions.
 
     Args:
-        sample: float32 [m, D] rows.
+        sample: float32 [m, D] centred rows.
         mean: float32 [D] of all rows.
         queries: float32 [t, D] training queries, centred like the metric wants; None: queries like the rows.
     """
@@ -101,7 +106,7 @@ class ProjectionLearner:
     ) -> None:
         self._mean = mean
         self._has_queries = queries is not None and len(queries) > 0
-        self._moments = Moments.of(sample - mean, queries)
+        self._moments = Moments.of(sample, queries)
         values, vectors = np.linalg.eigh(self._moments.rows)
         self._row_variances = np.maximum(values[::-1], 0.0)
         self._row_axes = vectors[:, ::-1].T

@@ -32,7 +32,9 @@ SAMPLE, OTHER_QUERIES = anisotropic(ROWS, 1), anisotropic(QUERIES, 2)
 
 
 def learned(dimensions: int, queries: NDArray[np.float32] | None, seed: int = 0) -> Projection:
-    return ProjectionLearner(SAMPLE, SAMPLE.mean(axis=0), queries).learn(dimensions, seed)
+    return ProjectionLearner(SAMPLE - SAMPLE.mean(axis=0), SAMPLE.mean(axis=0), queries).learn(
+        dimensions, seed
+    )
 
 
 def lost(projection: Projection, queries: NDArray[np.float32]) -> float:
@@ -86,14 +88,14 @@ def test_no_dimension_dominates_the_projected_rows() -> None:
 
 def test_constant_rows_project_to_nothing() -> None:
     rows = np.ones((10, 5), dtype=np.float32)
-    projection = ProjectionLearner(rows, rows.mean(axis=0), None).learn(3, 0)
+    projection = ProjectionLearner(rows - rows.mean(axis=0), rows.mean(axis=0), None).learn(3, 0)
     assert projection.loss == 0.0 and projection.scale == 1.0
     assert not projection.centred(rows).any()
 
 
 def test_the_spectrum_without_queries_is_the_variance() -> None:
     variances = np.sort(np.linalg.eigvalsh(np.cov(SAMPLE.T, bias=True)))[::-1]
-    learner = ProjectionLearner(SAMPLE, SAMPLE.mean(axis=0), None)
+    learner = ProjectionLearner(SAMPLE - SAMPLE.mean(axis=0), SAMPLE.mean(axis=0), None)
     for dimensions in (1, 8, 40, 48):
         expected = variances[dimensions:].sum() / variances.sum()
         assert learner.spectrum_lost(dimensions) == pytest.approx(expected, abs=1e-5)
@@ -164,12 +166,12 @@ def test_few_queries_do_not_lose_more_than_none() -> None:
 
 @pytest.mark.parametrize("method", LeanVecMethod)
 def test_every_method_without_queries_is_pca(method: LeanVecMethod) -> None:
-    learner = ProjectionLearner(SAMPLE, SAMPLE.mean(axis=0), None)
+    learner = ProjectionLearner(SAMPLE - SAMPLE.mean(axis=0), SAMPLE.mean(axis=0), None)
     np.testing.assert_array_equal(learner.learn(16, 0, method).row_side, learner.learn(16, 0).row_side)
 
 
 def test_the_method_asked_for_is_used() -> None:
-    learner = ProjectionLearner(SAMPLE, SAMPLE.mean(axis=0), OTHER_QUERIES)
+    learner = ProjectionLearner(SAMPLE - SAMPLE.mean(axis=0), SAMPLE.mean(axis=0), OTHER_QUERIES)
     losses = {method: learner.learn(16, 0, method).loss for method in LeanVecMethod}
     assert len(set(losses.values())) == 4
     assert losses[LeanVecMethod.SPHERING] == learner.learn(16, 0).loss == min(losses.values())

@@ -61,8 +61,8 @@ def test_a_new_kind_needs_no_change_here() -> None:
     "count, metric, kind",
     [
         (limits.INDEX_ROWS_MIN - 1, "l2", "flat"),
-        (limits.INDEX_ROWS_MIN, "l2", "hnsw"),
-        (None, "cosine", "hnsw"),
+        (limits.INDEX_ROWS_MIN, "l2", "leanvec"),
+        (None, "cosine", "leanvec"),
         (1_000_000, "l1", "flat"),
         (None, "l1", "flat"),
     ],
@@ -70,7 +70,7 @@ def test_a_new_kind_needs_no_change_here() -> None:
 def test_auto_chooses(count: int | None, metric: str, kind: str) -> None:
     spec = default_registry().resolve({"kind": "auto", "params": {"m": 24}}, count, 64, metric)
     assert spec.kind == kind
-    assert kind == "flat" or spec.params["m"] == 24
+    assert kind == "flat" or spec.params["degree"] == 48
     assert default_registry().resolve({}, count, 64, metric).kind == kind
 
 
