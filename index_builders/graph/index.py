@@ -147,7 +147,7 @@ class GraphIndex:
         if self._points is not None and allow is not None:
             allow = self._points.first_row_bitmap(allow)
         pool = shared_pool(threads) if len(queries) > 1 else None
-        secondary, exact = _rerank_counts(k, ef, self._last_codes_are_fine)
+        secondary, exact = _rerank_counts(k, ef, self._last_codes_are_fine, self.arrays.residue)
         least = 0 if allow is None else ef // 2
         rows, distances, _ = self._graph.search(
             prepared, k, window, secondary, exact, _IN_FLIGHT, least, by_scan, allow, pool
@@ -177,16 +177,16 @@ class GraphIndex:
         return found
 
 
-def _rerank_counts(k: int, ef: int, last_codes_are_fine: bool) -> tuple[int, int]:
+def _rerank_counts(k: int, ef: int, last_codes_are_fine: bool, residue: float) -> tuple[int, int]:
     """How many candidates are re-ranked with the secondary codes, and how many of those with full rows.
 
     A larger `ef` promises more recall, which the errors of the codes must not spoil. Coarse codes leave
-    to the full rows what finer ones would have settled.
+    to the full rows what finer ones would have settled, the more the projection lost.
     """
     wanted = max(k, _RERANK_LEAST)
     secondary = (4 if ef <= 6 * wanted else 6) * wanted
     if not last_codes_are_fine:
-        return min(ef, secondary), min(ef, math.ceil(1.5 * wanted + ef / 4))
+        return min(ef, secondary), min(ef, math.ceil(1.5 * wanted + (0.25 + residue) * ef))
     exact = 1.0 if ef <= 2.5 * wanted else 1.2 if ef <= 6 * wanted else 1.6
     return min(ef, secondary), math.ceil(exact * wanted)
 
