@@ -10,6 +10,7 @@ from nearfield.engine import operation as op
 from nearfield.engine.collection_search import CollectionSearcher
 from nearfield.engine.errors import InvalidRequest, StorageError
 from nearfield.engine.filter.expression import Filter
+from nearfield.engine.index.protocol import CalibratedIndex
 from nearfield.engine.index.wanted import resolve_index
 from nearfield.engine.maintenance.worker import MaintenanceWorker
 from nearfield.engine.point import PointBatch, PointId
@@ -22,9 +23,11 @@ from nearfield.engine.query import (
     ScrollPage,
     ScrollRequest,
     SearchRequest,
+    SegmentRecall,
 )
 from nearfield.engine.schema import CollectionSchema
 from nearfield.engine.segment.sealed import SealedSegment
+from nearfield.engine.segment.segment_set import Segment
 from nearfield.engine.storage.collection_store import CollectionStore
 from nearfield.engine.storage.durable import tree_bytes
 from nearfield.engine.storage.reader import PointReader
@@ -246,6 +249,20 @@ class Collection:
             },
             payload_schema=parts.schema.payload_fields,
         )
+
+    def recall(self) -> dict[str, list[SegmentRecall]]:
+        """By vector name, what recall was measured when the indexes of the segments were built."""
+        parts = self._parts
+
+        def of(segment: Segment, name: str) -> SegmentRecall:
+            index = segment.index(name)
+            manifest = parts.manifests.get(segment.id) if isinstance(segment, SealedSegment) else None
+            if index is None or manifest is None or name not in manifest.indexes:
+                return SegmentRecall(segment.count, None, None)
+            calibration = index.calibration if isinstance(index, CalibratedIndex) else None
+            return SegmentRecall(segment.count, manifest.indexes[name].spec, calibration)
+
+        return {name: [of(segment, name) for segment in parts.pinned] for name in parts.schema.vectors}
 
     def wait_settled(self, timeout_s: float | None = None) -> None:
         """Wait until everything sealed is merged and indexed, without waiting for a pause in writes first.

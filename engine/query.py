@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine.filter.expression import Filter
+from nearfield.engine.index.calibration import Calibration
+from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.point import PointId
 from nearfield.engine.schema import UNNAMED
 
@@ -183,6 +185,21 @@ class PointSelector:
 
     ids: Sequence[PointId] | None = None
     filter: Filter | None = None
+
+
+@dataclass(frozen=True)
+class SegmentRecall:
+    """How the rows of one vector in one segment are searched, and what recall that was measured to give.
+
+    Args:
+        rows: how many they are, deleted ones that still take room included.
+        index: what was built over them; None: they are scanned, which finds everything.
+        calibration: recall by search width; None where there is no index or it was not measured.
+    """
+
+    rows: int
+    index: IndexSpec | None
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from nearfield.engine import limits
 from nearfield.engine.errors import Corrupted, InvalidRequest
-from nearfield.engine.index.protocol import BuildContext, Cancel, Progress, Rows, VectorIndex
+from nearfield.engine.index.calibration import Calibration
+from nearfield.engine.index.protocol import (
+    BuildContext,
+    CalibratedIndex,
+    Cancel,
+    Progress,
+    Rows,
+    VectorIndex,
+)
 from nearfield.engine.index.registry import Registry, discover
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.segment import bitmap
@@ -69,7 +77,7 @@ class Index:
         *,
         threads: int = 1,
         allow: NDArray[np.bool_] | NDArray[np.uint64] | None = None,
-        **knobs: int | None,
+        **knobs: float | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k nearest rows of each query.
 
@@ -78,8 +86,11 @@ class Index:
             threads: native threads of this call.
             allow: which rows qualify: bool [n], or a bitmap uint64 [ceil(n / 64)] (bit i of word i // 64);
                 None for all.
-            knobs: search knobs of the kind, `ef` (hnsw) or `nprobe` (ivf); None is the default, and a knob
-                that the kind does not have is ignored, so that one sweep can drive every kind.
+            knobs: search knobs of the kind, `ef` (graph, lvq, leanvec, hnsw) or `nprobe` (ivf); None is the
+                default, and a knob that the kind does not have is ignored, so that one sweep can drive every
+                kind. Or `target_recall`, above 0, at most 1: an index that was calibrated at its build
+                takes the `ef` that gives it, a flat one gives 1, others refuse. 1 is answered by a scan;
+                what `calibration` does not reach gets the largest calibrated `ef`.
 
         Returns:
             ids int64 [nq, k], -1 pads; distances float32 [nq, k], ascending, +inf pads (l2: squared; ip:
@@ -95,6 +106,11 @@ class Index:
         words = check_allow(allow, self.count)
         hits = self._inner.search(prepared, int(k), {**knobs, "threads": threads}, words)
         return hits.rows, hits.distances
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The recall that was measured at the build, by `ef`; None where none was."""
+        return self._inner.calibration if isinstance(self._inner, CalibratedIndex) else None
 
     def resident_bytes(self) -> int:
         """Bytes the index holds in memory beside the rows."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nearfield.engine.index.protocol import BuildContext, Hits, Rows
 from nearfield.index_builders.base_rows import BaseRows, report
 from nearfield.index_builders.files import open_header, save_header
-from nearfield.index_builders.params import knob, parse
+from nearfield.index_builders.params import knob, parse, target_recall
 
 KIND: Final = "flat"
 FORMAT_VERSION: Final = 1
@@ -34,7 +34,8 @@ class FlatIndex:
         params: Mapping[str, Any],
         allow: NDArray[np.uint64] | None = None,
     ) -> Hits:
-        """See VectorIndex.search; the only knob is `threads`."""
+        """See VectorIndex.search; knobs: `threads`, and `target_recall`, which is always reached."""
+        target_recall(params)
         return self._base.scan(queries, k, allow, knob(params, "threads") or 1)
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:

@@ -15,7 +15,7 @@ from nearfield.engine.segment import bitmap
 from nearfield.index_builders.base_rows import BaseRows, padded
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.files import open_header, save_header
-from nearfield.index_builders.params import BoolParam, IntParam, knob, parse
+from nearfield.index_builders.params import BoolParam, IntParam, knob, not_calibrated, parse, target_recall
 
 KIND: Final = "hnsw"
 FORMAT_VERSION: Final = 1
@@ -124,6 +124,8 @@ class HnswIndex:
         return stored
 
     def _ef(self, k: int, params: Mapping[str, Any]) -> int:
+        if target_recall(params) is not None:
+            raise not_calibrated(KIND)
         given = knob(params, "ef")
         return max(self._default_ef, 2 * k) if given is None else max(given, k)
 

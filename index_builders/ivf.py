@@ -15,7 +15,7 @@ from nearfield.engine.segment import bitmap
 from nearfield.index_builders.base_rows import BaseRows, padded, report
 from nearfield.index_builders.files import open_header, save_header
 from nearfield.index_builders.ivf_lists import Coder, cluster, fill_lists, list_of_rows
-from nearfield.index_builders.params import IntParam, knob, parse
+from nearfield.index_builders.params import IntParam, knob, not_calibrated, parse, target_recall
 
 KIND: Final = "ivf"
 FORMAT_VERSION: Final = 1
@@ -100,6 +100,8 @@ class IvfIndex:
         return int(self.count * per_row + centres) + self._base.resident_bytes()
 
     def _probes(self, k: int, params: Mapping[str, Any]) -> int:
+        if target_recall(params) is not None:
+            raise not_calibrated(KIND)
         nlist: int = self._lists.nlist
         wide_enough = math.ceil(_ROWS_MET_PER_HIT * k * nlist / max(self.count, 1))
         return min(knob(params, "nprobe") or max(self._nprobe, wide_enough), nlist)

@@ -114,3 +114,31 @@ def knob(params: Mapping[str, Any], name: str) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InvalidRequest(f"{name} must be an integer of at least 1, got {value!r:.80}", f"params.{name}")
     return value
+
+
+def target_recall(params: Mapping[str, Any]) -> float | None:
+    """The search knob `target_recall`: above 0, at most 1; None when not given.
+
+    Raises:
+        InvalidRequest: something else was given, or `ef` or `nprobe` as well.
+    """
+    value = params.get("target_recall")
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
+        raise InvalidRequest(
+            f"target_recall must be a number above 0 and at most 1, got {value!r:.80}", "params.target_recall"
+        )
+    for other in ("ef", "nprobe"):
+        if params.get(other) is not None:
+            raise InvalidRequest(f"expected one of target_recall and {other}, got both", "params")
+    return float(value)
+
+
+def not_calibrated(kind: str) -> InvalidRequest:
+    """The error where a recall is asked of an index for which none was measured."""
+    return InvalidRequest(
+        f"target_recall needs an index that was calibrated when it was built, and this one of kind `{kind}` "
+        "was not: kinds graph, lvq and leanvec are, unless they were built with `calibrate: false`",
+        "params.target_recall",
+    )

@@ -35,6 +35,9 @@ Vector similarity search over HTTP, on the wire format of `qdrant-client` 1.20 (
 A write that was answered is on disk. A body applies whole or not at all. An error says what was expected,
 what came, and where in the body; a field that is not known is an error, never ignored. What this version does
 not serve (sparse vectors, recommendations, diversity) is answered 400 and named.
+
+A search may state the recall it wants (`params.target_recall`); what indexes were measured to give is
+published under `/v1/collections/{collection}/recall`.
 """
 # Literal paths first: `/collections/aliases` is not a collection called `aliases`.
 _ROUTERS: Final = (health, aliases, collections, payload_indexes, query, partial_updates, points, bulk, docs)

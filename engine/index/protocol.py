@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.engine.index.calibration import Calibration
+
 Rows = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint8]
 """Stored vectors [n, d], C-contiguous, possibly a read-only memory map."""
 
@@ -72,7 +74,7 @@ class VectorIndex(Protocol):
         Args:
             queries: float32 [nq, d]; for cosine of any length (zero vectors score 0, that is distance 1).
             params: search knobs of this kind (`ef`, `nprobe`); others are ignored. `threads` is understood
-                by all.
+                by all, and so is `target_recall` (above 0, at most 1), if only by refusing it.
             allow: uint64 [ceil(count / 64)] bitmap, bit i of word i // 64 allows row i; None allows all.
                 Whenever k or more rows are allowed, k come back; otherwise all allowed rows do.
         """
@@ -91,6 +93,16 @@ class VectorIndex(Protocol):
 
     def resident_bytes(self) -> int:
         """Bytes of memory the index holds beside the rows it was given."""
+        ...
+
+
+@runtime_checkable
+class CalibratedIndex(Protocol):
+    """An index whose recall may have been measured when it was built."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Recall by search width; None where it was not measured."""
         ...
 
 

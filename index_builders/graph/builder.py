@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import BuildContext, Rows, VectorIndex
 from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows, report
 from nearfield.index_builders.copies import GraphPoints
@@ -15,6 +16,7 @@ from nearfield.index_builders.encodings.lvq import LvqEncoding
 from nearfield.index_builders.files import open_header
 from nearfield.index_builders.graph import maps
 from nearfield.index_builders.graph.arrays import GraphArrays
+from nearfield.index_builders.graph.calibration import calibrate
 from nearfield.index_builders.graph.change import Change
 from nearfield.index_builders.graph.codes import LINE_BYTES, TAIL_BYTES, StagePlan
 from nearfield.index_builders.graph.extend import LinkExtender
@@ -33,7 +35,9 @@ _GRAPH: Final = (
     IntParam("degree", 32, 4, 256),
     FloatParam("alpha", 1.2, 1.0, 4.0),
     IntParam("candidates", 100, 16, 1_000),
-    IntParam("ef", 48, 1, 100_000),
+    IntParam("ef", None, 1, 100_000),
+    FloatParam("target_recall", 0.97, 0.5, 0.999),
+    BoolParam("calibrate", True),
 )
 _STAGES: Final = (
     ChoiceParam("primary_encoding", None, ("lvq4", "lvq8")),
@@ -68,7 +72,13 @@ class GraphBuilder:
         self._params = (*_GRAPH, *params)
 
     def parse_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`degree`, `alpha`, `candidates`, default `ef`, and of the codes, for `lvq`:
+        """Of the graph `degree`, `alpha` and `candidates`; of all kinds also:
+
+        - `ef`: width of a search that gives none; null: the one that gives `target_recall`.
+        - `target_recall`: of a search that gives none, where the recall was measured.
+        - `calibrate`: measure the recall when the index is built, at a few percent of the time.
+
+        For `lvq`:
 
         - `encoding`: `lvq4`, `lvq8`, or with a second level for re-ranking `lvq4x4`, `lvq4x8`, `lvq8x8`.
         - `rotation`: rotate rows and queries before encoding.
@@ -101,11 +111,11 @@ class GraphBuilder:
         """See IndexBuilder.build; learns from `training_queries` where they are given."""
         base = BaseRows.measure(rows, metric)
         if base.count < 2:
-            return GraphIndex(self.kind, base, None, None, params["ef"])
+            return GraphIndex(self.kind, base, None, None, params)
         points = GraphPoints.collapse(rows)
         source = np.arange(base.count) if points is None else points.first_rows()
         if len(source) < 2:
-            return GraphIndex(self.kind, base, None, None, params["ef"])
+            return GraphIndex(self.kind, base, None, None, params)
         plan = StagePlan.of(base.dimensions, params)
         projection = self._projection(base, source, plan, params, context)
         links = LinkBuilder(
@@ -121,8 +131,7 @@ class GraphBuilder:
             maps.measured(projection, base, source, context.seed)[0],
             plan.residual,
         )
-        report(context, 1.0)
-        return GraphIndex(self.kind, base, arrays, points, params["ef"])
+        return self._calibrated(GraphIndex(self.kind, base, arrays, points, params), base, params, context)
 
     def extend(
         self,
@@ -159,8 +168,7 @@ class GraphBuilder:
             primary=change.spliced(arrays.primary, primary, links.order),
             secondary=secondary,
         )
-        report(context, 1.0)
-        return GraphIndex(self.kind, base, changed, points, params["ef"])
+        return self._calibrated(GraphIndex(self.kind, base, changed, points, params), base, params, context)
 
     def open(self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any]) -> GraphIndex:
         """See IndexBuilder.open."""
@@ -168,7 +176,19 @@ class GraphBuilder:
         base = BaseRows.open(directory, rows, metric, facts)
         points = GraphPoints.open(directory / POINTS_NAME) if facts["has_points"] else None
         arrays = None if facts["arrays"] is None else GraphArrays.open(directory, facts["arrays"])
-        return GraphIndex(self.kind, base, arrays, points, params["ef"])
+        calibration = facts.get("calibration")
+        return GraphIndex(
+            self.kind, base, arrays, points, params,
+            None if calibration is None else Calibration.from_json(calibration),
+        )  # fmt: skip
+
+    def _calibrated(
+        self, index: GraphIndex, base: BaseRows, params: Mapping[str, Any], context: BuildContext
+    ) -> GraphIndex:
+        if params["calibrate"]:
+            index = index.calibrated(calibrate(index, base, context))
+        report(context, 1.0)
+        return index
 
     def _projection(
         self,

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine import _native
+from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import Hits
 from nearfield.engine.segment import bitmap
 from nearfield.engine.thread_pools import shared_pool
@@ -16,12 +18,17 @@ from nearfield.index_builders.base_rows import BaseRows
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.files import save_header
 from nearfield.index_builders.graph.arrays import GraphArrays
-from nearfield.index_builders.params import knob
+from nearfield.index_builders.params import knob, not_calibrated, target_recall
 
 FORMAT_VERSION: Final = 2
 POINTS_NAME: Final = "points.npy"
 
+CALIBRATED_ROWS_MIN: Final = 1_000
+"""A scan of fewer rows answers fast enough whatever recall is asked for."""
+
 _IN_FLIGHT: Final = 3
+_EF: Final = 48
+"""Search window of an index that was not calibrated."""
 _RERANK_LEAST: Final = 10
 """Re-ranking treats a smaller k like this one."""
 # Estimated, not measured, in rows of a full-precision scan at 768 bytes a row: expanding a candidate,
@@ -37,7 +44,8 @@ class GraphIndex:
 
     Args:
         points: where equal rows share a node; None: every row has its own.
-        default_ef: search window when none is given.
+        params: of the build; `ef` or else `target_recall` are the defaults of a search.
+        calibration: recall by `ef`, where it was measured.
     """
 
     def __init__(
@@ -46,7 +54,8 @@ class GraphIndex:
         base: BaseRows,
         arrays: GraphArrays | None,
         points: GraphPoints | None,
-        default_ef: int,
+        params: Mapping[str, Any],
+        calibration: Calibration | None = None,
     ) -> None:
         self.kind = kind
         self.metric = base.metric
@@ -55,7 +64,8 @@ class GraphIndex:
         self.arrays = arrays
         self._base = base
         self._points = points
-        self._default_ef = default_ef
+        self.calibration = calibration
+        self._params = params
         self._graph = None if arrays is None else _native_graph(base, arrays, points)
         self._last_codes_are_fine = arrays is not None and _last_codes_are_fine(arrays)
 
@@ -66,14 +76,14 @@ class GraphIndex:
         params: Mapping[str, Any],
         allow: NDArray[np.uint64] | None = None,
     ) -> Hits:
-        """See VectorIndex.search; knobs: `ef`, `threads`.
+        """See VectorIndex.search; knobs: `ef` or `target_recall` (see `calibration`), `threads`.
 
         With a filter the window grows in inverse proportion to the share of allowed rows; where scoring the
         allowed code rows one after another costs less they are; a query that leads to a place with too
         few of them is answered by a scan of the full rows.
         """
         threads = knob(params, "threads") or 1
-        if self._graph is None or k > self.count // 2:
+        if self._graph is None or k > self.count // 2 or self._scans_for_target(params):
             return self._base.scan(queries, k, allow, threads)
         ef = self._ef(k, params)
         if allow is None:
@@ -92,6 +102,8 @@ class GraphIndex:
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
         """See VectorIndex: the traversal, or the scan of codes where that is cheaper."""
+        if self._scans_for_target(params):
+            return float(allowed)
         window = min(math.ceil(self._ef(k, params) * self.count / max(allowed, 1)), self.count)
         rows = self._traversal_rows(window)
         if allowed < self.count:
@@ -120,10 +132,36 @@ class GraphIndex:
         if self.arrays is not None:
             facts["arrays"] = self.arrays.facts()
             files += self.arrays.save(directory)
+        if self.calibration is not None:
+            facts["calibration"] = self.calibration.to_json()
         return [*files, save_header(directory, self.kind, FORMAT_VERSION, facts, files)]
 
+    def calibrated(self, calibration: Calibration | None) -> Self:
+        """The same index that knows its recall."""
+        index = copy(self)
+        index.calibration = calibration
+        return index
+
+    def _scans_for_target(self, params: Mapping[str, Any]) -> bool:
+        """Whether only a scan is sure to find what is asked for, or costs too little to do less."""
+        target = target_recall(params)
+        return target is not None and (
+            target == 1.0 or self.count < CALIBRATED_ROWS_MIN or self._graph is None
+        )
+
     def _ef(self, k: int, params: Mapping[str, Any]) -> int:
-        return max(knob(params, "ef") or max(self._default_ef, 2 * k), k)
+        """Raises InvalidRequest where a recall is asked for that was never measured."""
+        ef, target = knob(params, "ef"), target_recall(params)
+        if ef is not None:
+            return max(ef, k)
+        if target is None:
+            default: int | None = self._params["ef"]
+            if default is not None or self.calibration is None:
+                return max(default or _EF, 2 * k)
+            target = self._params["target_recall"]
+        if self.calibration is None:
+            raise not_calibrated(self.kind)
+        return self.calibration.ef_for(target, k)
 
     def _traversal_rows(self, window: int) -> float:
         return _SCAN_ROWS_PER_SEARCH + _SCAN_ROWS_PER_CANDIDATE * window
@@ -141,7 +179,7 @@ class GraphIndex:
         allow: NDArray[np.uint64] | None,
         threads: int,
     ) -> Hits:
-        assert self._graph is not None
+        assert self._graph is not None and self.arrays is not None
         prepared = self._base.prepared(queries)
         row_allow = allow
         if self._points is not None and allow is not None:

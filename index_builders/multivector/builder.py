@@ -54,7 +54,11 @@ _GRAPH_WIDTH: Final = 320
 _RANGE_DOCUMENTS: Final = 1_024
 _RANGE_MARGIN: Final = 0.1
 # Codes of fewer dimensions lose a sixth of the candidates: they are ranked by small differences.
-_GRAPH_PARAMS: Final[dict[str, Any]] = {"primary_encoding": "lvq4", "secondary_encoding": "none"}
+_GRAPH_PARAMS: Final[dict[str, Any]] = {
+    "primary_encoding": "lvq4",
+    "secondary_encoding": "none",
+    "calibrate": False,  # its searches say how many candidates they want
+}
 
 
 class MuveraBuilder:

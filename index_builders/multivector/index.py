@@ -19,7 +19,7 @@ from nearfield.index_builders.multivector.byte_rows import ByteScale
 from nearfield.index_builders.multivector.encoding import save_arrays
 from nearfield.index_builders.multivector.learned import LearnedEncoding
 from nearfield.index_builders.multivector.simhash import SimHashEncoding
-from nearfield.index_builders.params import knob
+from nearfield.index_builders.params import knob, not_calibrated, target_recall
 
 KIND: Final = "muvera"
 FORMAT_VERSION: Final = 1
@@ -144,6 +144,8 @@ class MuveraIndex:
         return (self._rows.nbytes + self._inner.resident_bytes()) / max(self.count, 1)
 
     def _candidates(self, k: int, params: Mapping[str, Any]) -> int:
+        if target_recall(params) is not None:
+            raise not_calibrated(self.kind)
         oversampling = params.get("oversampling")
         if oversampling is not None and (
             not isinstance(oversampling, int | float) or isinstance(oversampling, bool) or oversampling < 1

@@ -1,6 +1,6 @@
 """Collection bodies to the engine's schemas, and a collection's state to its answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -8,7 +8,7 @@ import msgspec
 
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.multivector.token_rows import TokenEncoding
-from nearfield.engine.query import CollectionInfo
+from nearfield.engine.query import CollectionInfo, SegmentRecall
 from nearfield.engine.schema import (
     UNNAMED,
     CollectionSchema,
@@ -323,3 +323,33 @@ def _tokens_json(spec: VectorSpec, multivector: MultiVectorSpec) -> dict[str, An
         shown["pool_factor"] = multivector.pool_factor
     given = {"pool_to": multivector.pool_to, "vectors_per_document": multivector.vectors_per_document}
     return shown | {name: value for name, value in given.items() if value is not None}
+
+
+def recall_json(
+    measured: Mapping[str, Sequence[SegmentRecall]], target: float | None, k: int
+) -> dict[str, Any]:
+    """Everything `GET /v1/collections/{collection}/recall` says."""
+    return {
+        "vectors": {
+            name: [
+                {
+                    "points": segment.rows,
+                    "kind": None if segment.index is None else segment.index.kind,
+                    "params": {} if segment.index is None else dict(segment.index.params),
+                    "measured": None if segment.calibration is None else segment.calibration.to_json(),
+                    "target": None if target is None else _target_json(segment, target, k),
+                }
+                for segment in segments
+            ]
+            for name, segments in measured.items()
+        }
+    }
+
+
+def _target_json(segment: SegmentRecall, target: float, k: int) -> dict[str, Any] | None:
+    calibration = segment.calibration
+    if segment.index is None or (calibration is not None and target == 1):
+        return {"ef": None, "reached": True}
+    if calibration is None:
+        return None
+    return {"ef": calibration.ef_for(target, k), "reached": calibration.reaches(target)}

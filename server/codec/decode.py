@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 _AT = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)`")
-_OUTSIDE_LIMITS = re.compile(r"[<>]=|of length")
+_OUTSIDE_LIMITS = re.compile(r"` [<>]|of length")
 
 
 @functools.cache

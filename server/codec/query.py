@@ -86,7 +86,7 @@ def _filter(value: dict[str, Any] | None, path: str = "") -> Filter | None:
     return None if value is None else parse_filter(value, f"{path}filter")
 
 
-def _params(params: schemas.SearchParams | None) -> SearchParams:
+def _params(params: schemas.SearchParams | None, path: str) -> SearchParams:
     if params is None:
         return _DEFAULT_PARAMS
     oversampling: object = params.oversampling
@@ -101,7 +101,10 @@ def _params(params: schemas.SearchParams | None) -> SearchParams:
         "nprobe": params.nprobe,
         "candidates": params.candidates,
         "oversampling": oversampling,
+        "target_recall": params.target_recall,
     }
+    if params.target_recall is not None and (params.hnsw_ef is not None or params.nprobe is not None):
+        raise InvalidRequest("expected either `target_recall` or `hnsw_ef` and `nprobe`", f"{path}params")
     return SearchParams(
         exact=bool(params.exact), search={name: value for name, value in knobs.items() if value is not None}
     )
@@ -161,7 +164,7 @@ def _search(body: schemas.QueryPoints, query: Any, path: str) -> SearchRequest |
         offset=body.offset or 0,
         filter=_filter(body.filter, path),
         score_threshold=body.score_threshold,
-        params=_params(body.params),
+        params=_params(body.params, path),
         with_payload=payload_selector(body.with_payload, default=False, path=f"{path}with_payload"),
         with_vectors=_with_vectors(body.with_vector),
         prefetch=_prefetches(body.prefetch, path),
@@ -209,7 +212,7 @@ def _prefetch(body: schemas.Prefetch, path: str) -> Prefetch:
         limit=_LIMIT if body.limit is None else body.limit,
         filter=_filter(body.filter, path),
         score_threshold=body.score_threshold,
-        params=_params(body.params),
+        params=_params(body.params, path),
         prefetch=_prefetches(body.prefetch, path),
     )
 

@@ -4,8 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from nearfield.engine import limits
 from nearfield.engine.errors import NotFound
-from nearfield.server.codec.collections import collection_json, create_schema, schema_change
+from nearfield.engine.index.calibration import K as CALIBRATED_K
+from nearfield.server.codec.collections import (
+    collection_json,
+    create_schema,
+    recall_json,
+    schema_change,
+)
 from nearfield.server.exchange import decoded, reply, service_of
 from nearfield.server.openapi import documented
 from nearfield.server.routes.parameters import CollectionName
@@ -13,6 +20,13 @@ from nearfield.server.schemas import collections as schemas
 
 router = APIRouter(tags=["collections"])
 
+TargetRecall = Annotated[
+    float | None,
+    Query(description="Also tell what a search for this recall does in each segment.", gt=0, le=1),
+]
+RecallLimit = Annotated[
+    int, Query(description="The `limit` of that search.", ge=1, le=limits.SEARCH_LIMIT_MAX)
+]
 AdminTimeout = Annotated[int | None, Query(ge=1, description="Accepted and ignored: there is one node.")]
 
 
@@ -32,6 +46,21 @@ async def get_collection(request: Request, collection: CollectionName) -> Respon
     found = await service.collection(collection)
     info = await service.in_thread(found.info)
     return reply(request, collection_json(found.schema, info))
+
+
+@router.get("/v1/collections/{collection}/recall")
+@documented(schemas.CollectionRecall, errors=(404,))
+async def get_recall(
+    request: Request,
+    collection: CollectionName,
+    target_recall: TargetRecall = None,
+    limit: RecallLimit = CALIBRATED_K,
+) -> Response:
+    """The recall that indexes were measured to give when they were built, and what a target would do."""
+    service = service_of(request)
+    found = await service.collection(collection)
+    measured = await service.in_thread(found.recall)
+    return reply(request, recall_json(measured, target_recall, limit))
 
 
 @router.get("/collections/{collection}/exists")

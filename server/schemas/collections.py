@@ -323,3 +323,43 @@ class CollectionState(Answer):
     config: CollectionConfigInfo
     payload_schema: dict[str, Any]
     bytes: Annotated[dict[str, int], Meta(description="Bytes in memory and on disk, by component.")]
+
+
+class MeasuredRecall(Answer):
+    """Recall at k, a mean over sampled queries, by search breadth (`hnsw_ef`)."""
+
+    k: int
+    sample: Annotated[
+        Literal["training_queries", "mirrored_rows"],
+        Meta(description="What was asked: real queries, or rows mirrored at one of their neighbours."),
+    ]
+    queries: int
+    ef: list[int]
+    recall: list[float]
+    standard_error: list[float]
+
+
+class TargetBreadth(Answer):
+    """What a search for `target_recall` does."""
+
+    ef: Annotated[int | None, Meta(description="Its breadth; null: a scan.")]
+    reached: Annotated[bool, Meta(description="False: the target is beyond what was measured.")]
+
+
+class SegmentRecall(Answer):
+    """How a part of the points is searched, and the recall that was measured there."""
+
+    points: Annotated[int, Meta(description="Including deleted ones that still take room.")]
+    kind: Annotated[str | None, Meta(description="Kind of index; null: scanned, which finds everything.")]
+    params: dict[str, Any]
+    measured: Annotated[MeasuredRecall | None, Meta(description="Null: not measured.")]
+    target: Annotated[
+        TargetBreadth | None,
+        Meta(description="Null: none asked for, or not measured, so that it is refused."),
+    ]
+
+
+class CollectionRecall(Answer):
+    """By vector name."""
+
+    vectors: dict[str, list[SegmentRecall]]

@@ -66,6 +66,19 @@ class SearchParams(Body):
         | None
     ) = None
     nprobe: Annotated[int, Meta(description="Lists visited by the `ivf` index.", ge=1)] | None = None
+    target_recall: (
+        Annotated[
+            float,
+            Meta(
+                description="Share of the true neighbours to find, in place of `hnsw_ef`: the index takes "
+                "the breadth that was measured to give it when it was built (1: a scan). Indexes that were "
+                "not calibrated answer 400. See `GET /v1/collections/{collection}/recall`.",
+                gt=0,
+                le=1,
+            ),
+        ]
+        | None
+    ) = None
     candidates: (
         Annotated[int, Meta(description="Documents of a multi-vector that MaxSim ranks.", ge=1, le=100_000)]
         | None
