@@ -284,6 +284,6 @@ def check_allow(
     if allow.dtype == np.bool_ and allow.shape == (count,):
         return bitmap.from_bools(allow.astype(np.bool_))
     if allow.dtype == np.uint64 and allow.shape == (words,):
-        return allow.astype(np.uint64) & bitmap.full(count)
+        return bitmap.cut(allow.astype(np.uint64, copy=False), count)
     got = f"{allow.dtype} {list(allow.shape)}"
     raise InvalidRequest(f"allow must be bool [{count}] or uint64 [{words}], got {got}", "allow")

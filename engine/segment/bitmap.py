@@ -19,6 +19,14 @@ def full(length: int) -> Words:
     return words
 
 
+def cut(words: Words, length: int) -> Words:
+    """The bitmap without bits past the length; a copy only where there were any."""
+    spare = -length % 64
+    if spare == 0 or int(words[-1]) >> (64 - spare) == 0:
+        return words
+    return words & full(length)
+
+
 def from_bools(mask: NDArray[np.bool_]) -> Words:
     """The bitmap of a boolean array."""
     packed = np.packbits(mask, bitorder="little")

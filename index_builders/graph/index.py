@@ -31,6 +31,8 @@ _EF: Final = 48
 """Search window of an index that was not calibrated."""
 _RERANK_LEAST: Final = 10
 """Re-ranking treats a smaller k like this one."""
+_EXACT_ROWS_MOST: Final = 8_192
+_FAR_WINDOWS: Final = 4
 # Estimated, not measured, in rows of a full-precision scan at 768 bytes a row: expanding a candidate,
 # scoring one allowed code row in order, and passing over one that is not allowed.
 _SCAN_ROWS_PER_CANDIDATE: Final = 4.0
@@ -78,9 +80,9 @@ class GraphIndex:
     ) -> Hits:
         """See VectorIndex.search; knobs: `ef` or `target_recall` (see `calibration`), `threads`.
 
-        With a filter the window grows in inverse proportion to the share of allowed rows; where scoring the
+        With a filter the window grows in inverse proportion to the share of allowed rows. Where scoring the
         allowed code rows one after another costs less they are; a query that leads to a place with too
-        few of them is answered by a scan of the full rows.
+        few of them is answered by a scan as well.
         """
         threads = knob(params, "threads") or 1
         if self._graph is None or k > self.count // 2 or self._scans_for_target(params):
@@ -96,9 +98,24 @@ class GraphIndex:
         hits = self._search_graph(queries, k, ef, ef if by_scan else window, by_scan, allow, threads)
         short = hits.rows[:, -1] < 0
         if short.any():
-            scanned = self._base.scan(queries[short], k, allow, threads)
+            scanned = self._scanned(queries[short], k, ef, allow, allowed, threads)
             hits.rows[short], hits.distances[short] = scanned.rows, scanned.distances
         return hits
+
+    def _scanned(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        ef: int,
+        allow: NDArray[np.uint64],
+        allowed: int,
+        threads: int,
+    ) -> Hits:
+        """For queries whose answers are far away, where codes tell little: more of them are re-ranked."""
+        if allowed <= _EXACT_ROWS_MOST:
+            return self._base.scan(queries, k, allow, threads)
+        wide = min(_FAR_WINDOWS * ef, allowed)
+        return self._search_graph(queries, k, wide, wide, True, allow, threads)
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
         """See VectorIndex: the traversal, or the scan of codes where that is cheaper."""

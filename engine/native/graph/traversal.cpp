@@ -10,7 +10,9 @@
 namespace nearfield::graph {
 namespace {
 
-constexpr std::size_t kScanBlock = 128;
+// Nodes scored together by a scan: as many as memory can deliver at once.
+constexpr std::size_t kScanBlock = 32;
+constexpr std::size_t kWordRows = 64;
 // Nodes of a query expanded at once: their memory arrives together, which a query that comes alone needs, and
 // hardly any of them would not have been expanded one by one.
 constexpr std::size_t kBeam = 3;
@@ -30,7 +32,8 @@ Traversal::Traversal(const GraphView& graph)
 void Traversal::configure(const SearchParams& params, const std::uint64_t* allow) {
     params_ = params;
     allow_ = allow;
-    scores_.resize(std::max({kBeam * graph_.degree, graph_.entry_count, params.window, kScanBlock}));
+    scores_.resize(
+        std::max({kBeam * graph_.degree, graph_.entry_count, params.window, kScanBlock + kWordRows}));
     nodes_.resize(scores_.size());
     allowed_scores_.resize(allow != nullptr ? scores_.size() : 0);
     allowed_nodes_.resize(scores_.size());
@@ -89,17 +92,17 @@ void Traversal::scan() {
     finish();
 }
 
-// The next nodes of allowed rows from `row` on, a block at most, and prefetches their codes.
+// The next block of nodes of allowed rows from `row` on, and prefetches their codes.
 std::size_t Traversal::gather(std::size_t& row, std::vector<std::uint32_t>& nodes) {
     std::size_t count = 0;
-    while (row < graph_.row_count && count + 64 <= kScanBlock) {
+    while (row < graph_.row_count && count < kScanBlock) {
         std::uint64_t word = allow_ != nullptr ? allow_[row >> 6] : ~std::uint64_t{0};
-        if (graph_.row_count - row < 64) word &= (std::uint64_t{1} << (graph_.row_count - row)) - 1;
+        if (graph_.row_count - row < kWordRows) word &= (std::uint64_t{1} << (graph_.row_count - row)) - 1;
         for (; word != 0; word &= word - 1) {
             nodes[count] = graph_.node_of[row + static_cast<std::size_t>(std::countr_zero(word))];
             count += nodes[count] != kNoNeighbour ? 1 : 0;
         }
-        row += 64;
+        row += kWordRows;
     }
     query_.prefetch_primary(nodes.data(), count);
     return count;
