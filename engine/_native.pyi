@@ -539,6 +539,53 @@ def name_nodes(neighbours: numpy.typing.NDArray[numpy.uint32], least: int, nodes
         ValueError: a wrong dtype, shape or value; says what was expected and what came.
     """
 
+def graph_range_search(graph: Graph, queries: numpy.typing.NDArray[numpy.float32], radius: float, ef: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    """
+    The rows within a distance that the graph leads to.
+
+    Args:
+        graph: with full rows.
+        queries: float32 [nq, d], C-contiguous.
+        radius: the largest distance, in that of the graph.
+        ef: a query ends after as many rows in a row beyond the radius, and one more for every 8 within it.
+        allow: uint64 [ceil(m / 64)]; bit i % 64 of word i // 64 allows row i. None allows all.
+        pool: whose threads share the queries; the result does not depend on them.
+        cancel: polled before each query.
+
+    Returns:
+        offsets int64 [nq + 1]; rows int64 and distances float32 [offsets[nq]], exact, those of query i from
+        offsets[i] to offsets[i + 1], by distance, then row.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+        Cancelled: `cancel` was set.
+    """
+
+class GraphRowStream:
+    """
+    All rows in nearly ascending distance from a query, as many at a time as are asked for.
+
+    Not for two threads at once; any number of streams may read one graph.
+
+    Args:
+        graph: with full rows; kept alive.
+        query: float32 [d]; copied.
+        ef: rows known beyond those handed out.
+        allow: uint64 [ceil(m / 64)]; bit i % 64 of word i // 64 allows row i. None allows all. Copied.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    """
+
+    def __init__(self, graph: Graph, query: numpy.typing.NDArray[numpy.float32], ef: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None) -> None: ...
+
+    def next(self, count: int) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+        """
+        The next `count` rows int64 [m] and their exact distances float32 [m].
+
+        Fewer where no more are left.
+        """
+
 def maxsim_search(queries: numpy.typing.NDArray[numpy.float32], query_offsets: numpy.typing.NDArray[numpy.int64], tokens: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], encoding: str, offsets: numpy.typing.NDArray[numpy.int64] | None, tokens_per_document: int, k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """
     The exact k best documents of each query by MaxSim (arXiv 2004.12832).

@@ -17,6 +17,8 @@ PAYLOAD_BYTES_MAX: Final = 4 * 2**20
 PAYLOAD_DEPTH_MAX: Final = 64
 
 SEARCH_LIMIT_MAX: Final = 100_000
+RANGE_ROWS_MAX: Final = 2**26
+"""Rows that one range search may find, of all its queries: 768 MiB of ids and distances."""
 SEARCH_BATCH_MAX: Final = 1_024
 PREFETCH_QUERIES_MAX: Final = 64
 """Prefetches of one search, on all levels."""

@@ -12,10 +12,12 @@ from nearfield.engine import limits
 from nearfield.engine.errors import Corrupted, InvalidRequest
 from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import (
+    BrowsingIndex,
     BuildContext,
     CalibratedIndex,
     Cancel,
     Progress,
+    RangeHits,
     Rows,
     VectorIndex,
 )
@@ -23,6 +25,7 @@ from nearfield.engine.index.registry import Registry, discover
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.segment import bitmap
 from nearfield.index_builders.files import open_header, save_header
+from nearfield.index_builders.row_batches import RowBatches
 
 METRICS: Final = ("l2", "ip", "cosine", "l1")
 _DTYPES: Final = ("float32", "float16", "uint8")
@@ -34,6 +37,8 @@ _CHECK_ROWS: Final = 16_384
 _DOT_MAX: Final = 8_192
 """Longer dot products start threads of the BLAS library."""
 _SEED_MAX: Final = 2**31 - 1
+_RANGE_QUERIES: Final = 256
+"""Queries of a range search whose rows are counted together."""
 
 
 class Index:
@@ -111,6 +116,100 @@ class Index:
     def calibration(self) -> Calibration | None:
         """The recall that was measured at the build, by `ef`; None where none was."""
         return self._inner.calibration if isinstance(self._inner, CalibratedIndex) else None
+
+    def range_search(
+        self,
+        queries: ArrayLike,
+        radius: float,
+        *,
+        ef: int | None = None,
+        allow: NDArray[np.bool_] | NDArray[np.uint64] | None = None,
+        threads: int = 1,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """All rows within a distance of each query: exactly for `flat`, `hnsw` and `ivf`, which scan.
+
+        The graph kinds walk outwards until `ef` rows in a row, or an eighth of those found, if that is more,
+        lie beyond the radius, and scan where that would cost less. What comes back has exact distances; a
+        larger `ef` misses less.
+
+        Args:
+            queries: [nq, d], or [d] for one query.
+            radius: the largest distance, as float32, in the distances that `search` returns (l2: squared; ip:
+                negative inner product, so that a product of at least p is the radius -p; cosine: 1 - cosine);
+                infinity for all rows.
+            ef: see above; None is the index's default, and kinds that scan ignore it.
+            allow: which rows qualify, see `search`.
+            threads: threads of this call, which share its queries.
+
+        Returns:
+            offsets int64 [nq + 1], ids int64 [m], distances float32 [m]: query i has the ids from offsets[i]
+            to offsets[i + 1], by distance, then id. All together at most RANGE_ROWS_MAX.
+
+        Raises:
+            InvalidRequest: wrong shape, NaN or infinite values, a NaN radius, a knob out of range, or more
+                rows than RANGE_ROWS_MAX within the radius.
+        """
+        prepared = check_queries(queries, self.dimensions)
+        reach = check_radius(radius)
+        words = check_allow(allow, self.count)
+        params = {"ef": ef, "threads": threads}
+        inner = self._browsing()
+        at_once = max(1, min(_RANGE_QUERIES, limits.RANGE_ROWS_MAX // self.count))
+        parts: list[RangeHits] = []
+        total = 0
+        for start in range(0, len(prepared), at_once):
+            parts.append(inner.range_search(prepared[start : start + at_once], reach, params, words))
+            total += len(parts[-1].rows)
+            if total > limits.RANGE_ROWS_MAX:
+                raise InvalidRequest(
+                    f"a range search may find {limits.RANGE_ROWS_MAX} rows; the first {start + at_once} of "
+                    f"{len(prepared)} queries found {total}: ask for fewer queries or a smaller radius",
+                    "radius",
+                )
+        hits = RangeHits.joined(parts)
+        return hits.offsets, hits.rows, hits.distances
+
+    def iterate(
+        self,
+        query: ArrayLike,
+        *,
+        batch: int = 100,
+        allow: NDArray[np.bool_] | NDArray[np.uint64] | None = None,
+        ef: int | None = None,
+    ) -> RowBatches:
+        """All rows outwards from a query, batch after batch, for whoever cannot know k beforehand.
+
+        The graph kinds go on from where the last batch ended; the others compute all distances first. Every
+        allowed row comes exactly once. The order is that of the distances, exactly for `flat`, `hnsw` and
+        `ivf`; for graph kinds nearly: a row may come late where the codes or the links misled, and a larger
+        `ef` makes that rarer.
+
+        Args:
+            query: [d].
+            batch: rows of a batch.
+            allow: which rows qualify, see `search`.
+            ef: rows known beyond those handed out; None is the index's default.
+
+        Returns:
+            An iterator of batches, ids int64 [m] and distances float32 [m] ascending, m = `batch` but in the
+            last one. It holds up to 20 bytes a row met until it is exhausted or closed. Threads may share it.
+
+        Raises:
+            InvalidRequest: wrong shape, NaN or infinite values, or a batch or knob out of range.
+        """
+        if np.ndim(query) != 1:
+            raise InvalidRequest(
+                f"query must be an array [{self.dimensions}], got shape {list(np.shape(query))}", "query"
+            )
+        prepared = check_queries(query, self.dimensions, "query")[0].copy()
+        rows = check_batch(batch)
+        words = check_allow(allow, self.count)
+        return RowBatches(self._browsing().iterate(prepared, rows, {"ef": ef}, words), rows)
+
+    def _browsing(self) -> BrowsingIndex:
+        if not isinstance(self._inner, BrowsingIndex):
+            raise InvalidRequest(f"index kind `{self.kind}` searches for the k nearest rows only", "kind")
+        return self._inner
 
     def resident_bytes(self) -> int:
         """Bytes the index holds in memory beside the rows."""
@@ -287,3 +386,26 @@ def check_allow(
         return bitmap.cut(allow.astype(np.uint64, copy=False), count)
     got = f"{allow.dtype} {list(allow.shape)}"
     raise InvalidRequest(f"allow must be bool [{count}] or uint64 [{words}], got {got}", "allow")
+
+
+def check_radius(value: object) -> float:
+    """A radius, rounded to float32.
+
+    Raises:
+        InvalidRequest: not a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value != value:
+        raise InvalidRequest(f"radius must be a number, got {value!r:.80}", "radius")
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
+def check_batch(value: object) -> int:
+    """A number of rows that one batch may have.
+
+    Raises:
+        InvalidRequest: not one.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limits.SEARCH_LIMIT_MAX:
+        return value
+    raise InvalidRequest(f"batch must be from 1 to {limits.SEARCH_LIMIT_MAX}, got {value!r:.80}", "batch")

@@ -11,12 +11,13 @@ from nearfield.engine.index.protocol import BuildContext, Hits, Rows
 from nearfield.index_builders.base_rows import BaseRows, report
 from nearfield.index_builders.files import open_header, save_header
 from nearfield.index_builders.params import knob, parse, target_recall
+from nearfield.index_builders.scans import ByScan
 
 KIND: Final = "flat"
 FORMAT_VERSION: Final = 1
 
 
-class FlatIndex:
+class FlatIndex(ByScan):
     """Exact search; recall 1 by definition."""
 
     kind = KIND

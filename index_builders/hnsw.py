@@ -16,6 +16,7 @@ from nearfield.index_builders.base_rows import BaseRows, padded
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.files import open_header, save_header
 from nearfield.index_builders.params import BoolParam, IntParam, knob, not_calibrated, parse, target_recall
+from nearfield.index_builders.scans import ByScan
 
 KIND: Final = "hnsw"
 FORMAT_VERSION: Final = 1
@@ -36,7 +37,7 @@ _OVERHEAD_BYTES_PER_ROW: Final = 8 + 4 + 40 + 44 + 2
 _LABEL_LOCKS_BYTES: Final = 65_536 * 40
 
 
-class HnswIndex:
+class HnswIndex(ByScan):
     """A built graph.
 
     hnswlib's `ef` is a field of the graph that concurrent searches would share, and it searches with the

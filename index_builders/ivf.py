@@ -16,6 +16,7 @@ from nearfield.index_builders.base_rows import BaseRows, padded, report
 from nearfield.index_builders.files import open_header, save_header
 from nearfield.index_builders.ivf_lists import Coder, cluster, fill_lists, list_of_rows
 from nearfield.index_builders.params import IntParam, knob, not_calibrated, parse, target_recall
+from nearfield.index_builders.scans import ByScan
 
 KIND: Final = "ivf"
 FORMAT_VERSION: Final = 1
@@ -34,7 +35,7 @@ _SCAN_ROWS_PER_PROBED_ROW: Final = 0.7
 _SCAN_ROWS_PER_REJECTED_ROW: Final = 0.05
 
 
-class IvfIndex:
+class IvfIndex(ByScan):
     """Inverted lists of half-precision codes of the centred rows."""
 
     kind = KIND

@@ -1,9 +1,9 @@
 """What an index builder and a built index promise. `tests/conformance` holds every kind to it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,36 @@ class Hits:
 
     rows: NDArray[np.int64]
     distances: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RangeHits:
+    """The rows within a distance of each of a batch of queries, nearest first, ties by row.
+
+    Args:
+        offsets: int64 [nq + 1], ascending from 0; query i has the rows from offsets[i] to offsets[i + 1].
+        rows: int64 [offsets[nq]], positions in the indexed array.
+        distances: float32 [offsets[nq]], as in Hits.
+    """
+
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+    @classmethod
+    def of_one(cls, rows: NDArray[np.int64], distances: NDArray[np.float32]) -> Self:
+        """Of a single query."""
+        return cls(np.array([0, len(rows)]), rows, distances)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Of the queries of all parts, in their order."""
+        lengths = [np.zeros(1, dtype=np.int64), *(np.diff(part.offsets) for part in parts)]
+        return cls(
+            np.cumsum(np.concatenate(lengths)),
+            np.concatenate([np.empty(0, dtype=np.int64), *(part.rows for part in parts)]),
+            np.concatenate([np.empty(0, dtype=np.float32), *(part.distances for part in parts)]),
+        )
 
 
 @dataclass(frozen=True)
@@ -103,6 +133,36 @@ class CalibratedIndex(Protocol):
     @property
     def calibration(self) -> Calibration | None:
         """Recall by search width; None where it was not measured."""
+        ...
+
+
+@runtime_checkable
+class BrowsingIndex(Protocol):
+    """An index that also finds what lies within a distance, and rows one batch after another."""
+
+    def range_search(
+        self,
+        queries: NDArray[np.float32],
+        radius: float,
+        params: Mapping[str, Any],
+        allow: NDArray[np.uint64] | None = None,
+    ) -> RangeHits:
+        """The allowed rows whose distance is at most `radius`, as float32 numbers; see VectorIndex.search."""
+        ...
+
+    def iterate(
+        self,
+        query: NDArray[np.float32],
+        batch: int,
+        params: Mapping[str, Any],
+        allow: NDArray[np.uint64] | None = None,
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Every allowed row once, nearly in ascending distance, in pieces of rows and distances.
+
+        Args:
+            query: float32 [d], not changed by anyone meanwhile.
+            batch: rows wanted at a time; pieces may be larger or smaller, but not empty.
+        """
         ...
 
 

@@ -1,7 +1,7 @@
 """A built compressed graph: traversal on primary codes, re-ranking with secondary codes, then full rows."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from pathlib import Path
 from typing import Any, Final, Self
@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.index.calibration import Calibration
-from nearfield.engine.index.protocol import Hits
+from nearfield.engine.index.protocol import Hits, RangeHits
 from nearfield.engine.segment import bitmap
 from nearfield.engine.thread_pools import shared_pool
 from nearfield.index_builders.base_rows import BaseRows
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.files import save_header
 from nearfield.index_builders.graph.arrays import GraphArrays
+from nearfield.index_builders.graph.browse import GraphBrowser
 from nearfield.index_builders.params import knob, not_calibrated, target_recall
+from nearfield.index_builders.scans import range_scan, stream_scan
 
 FORMAT_VERSION: Final = 2
 POINTS_NAME: Final = "points.npy"
@@ -28,7 +30,7 @@ CALIBRATED_ROWS_MIN: Final = 1_000
 
 _IN_FLIGHT: Final = 3
 _EF: Final = 48
-"""Search window of an index that was not calibrated."""
+"""Search window of an index that was not calibrated; of ranges and streams, whose recall never is."""
 _RERANK_LEAST: Final = 10
 """Re-ranking treats a smaller k like this one."""
 _EXACT_ROWS_MOST: Final = 8_192
@@ -102,20 +104,32 @@ class GraphIndex:
             hits.rows[short], hits.distances[short] = scanned.rows, scanned.distances
         return hits
 
-    def _scanned(
+    def range_search(
         self,
         queries: NDArray[np.float32],
-        k: int,
-        ef: int,
-        allow: NDArray[np.uint64],
-        allowed: int,
-        threads: int,
-    ) -> Hits:
-        """For queries whose answers are far away, where codes tell little: more of them are re-ranked."""
-        if allowed <= _EXACT_ROWS_MOST:
-            return self._base.scan(queries, k, allow, threads)
-        wide = min(_FAR_WINDOWS * ef, allowed)
-        return self._search_graph(queries, k, wide, wide, True, allow, threads)
+        radius: float,
+        params: Mapping[str, Any],
+        allow: NDArray[np.uint64] | None = None,
+    ) -> RangeHits:
+        """See BrowsingIndex; knobs: `ef`, `threads`."""
+        threads = knob(params, "threads") or 1
+        if self._graph is None:
+            return range_scan(self._base, queries, radius, allow, threads)
+        ef = knob(params, "ef") or self._params["ef"] or _EF
+        return GraphBrowser(self._graph, self._base, self._points).within(queries, radius, ef, allow, threads)
+
+    def iterate(
+        self,
+        query: NDArray[np.float32],
+        batch: int,
+        params: Mapping[str, Any],
+        allow: NDArray[np.uint64] | None = None,
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """See BrowsingIndex; the knob is `ef`. Goes on from where the last batch ended."""
+        if self._graph is None:
+            return stream_scan(self._base, query, allow)
+        ef = knob(params, "ef") or self._params["ef"] or _EF
+        return GraphBrowser(self._graph, self._base, self._points).stream(query, batch, ef, allow)
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
         """See VectorIndex: the traversal, or the scan of codes where that is cheaper."""
@@ -165,6 +179,21 @@ class GraphIndex:
         return target is not None and (
             target == 1.0 or self.count < CALIBRATED_ROWS_MIN or self._graph is None
         )
+
+    def _scanned(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        ef: int,
+        allow: NDArray[np.uint64],
+        allowed: int,
+        threads: int,
+    ) -> Hits:
+        """For queries whose answers are far away, where codes tell little: more of them are re-ranked."""
+        if allowed <= _EXACT_ROWS_MOST:
+            return self._base.scan(queries, k, allow, threads)
+        wide = min(_FAR_WINDOWS * ef, allowed)
+        return self._search_graph(queries, k, wide, wide, True, allow, threads)
 
     def _ef(self, k: int, params: Mapping[str, Any]) -> int:
         """Raises InvalidRequest where a recall is asked for that was never measured."""

@@ -13,5 +13,6 @@ NB_MODULE(_native, module) {
     nearfield::bindings::register_fde(module);
     nearfield::bindings::register_graph(module);
     nearfield::bindings::register_graph_extend(module);
+    nearfield::bindings::register_graph_walk(module);
     nearfield::bindings::register_maxsim(module);
 }

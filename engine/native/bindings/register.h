@@ -11,6 +11,7 @@ void register_encodings(nanobind::module_& module);  // lvq_stride, lvq_encode, 
 void register_fde(nanobind::module_& module);    // SimHashEncoder, CellProjection, LearnedCells, pool_sets
 void register_graph(nanobind::module_& module);  // link_*, add_reverse, connect_and_order, Graph
 void register_graph_extend(nanobind::module_& module);  // drop_nodes, add_nodes, ...
+void register_graph_walk(nanobind::module_& module);    // graph_range_search, GraphRowStream
 void register_maxsim(nanobind::module_& module);        // maxsim_search, _rerank, _scores, carve_queries
 
 }  // namespace nearfield::bindings
