@@ -1,9 +1,9 @@
 """Learned cells: what MUVERA's random cells and projections become where there is data to learn from.
 
-A document's value in a cell is the mean of its tokens there less the mean of all tokens, or of its token
-nearest to the centre; the values of all cells, one behind the other, are weighted by what tokens of a query
-ask of them and projected by PCA of a sample of documents. A query is the sum over its tokens of the inverse
-weights and the projection of the token's cell. Measured in decision record 0013.
+A document's value in a cell is the mean of its tokens weighted by a softmax of their products with the
+centre, less the mean of all tokens; the values of all cells, one behind the other, are weighted by what
+tokens of a query ask of them and projected by PCA of a sample of documents. A query is the sum over its
+tokens of the inverse weights and the projection of the token's cell. Measured in decision record 0013.
 """
 
 from collections.abc import Callable, Iterator

@@ -158,12 +158,9 @@ class TestLearnedCells:
             if not len(document):
                 continue
             products = document @ self.centres.T
-            of_token = products.argmax(axis=1)
-            for cell in range(17):
-                members = document[of_token == cell]
-                if not len(members):
-                    members = document[[products[:, cell].argmax()]]
-                out[i, cell] = members.mean(axis=0) - self.mean
+            behind = products.max(axis=0) - products
+            weights = np.where(behind <= np.log(256) / 40, np.exp(-40 * behind), 0)
+            out[i] = (weights / weights.sum(axis=0)).T @ document - self.mean
         return out
 
     def test_assign(self) -> None:

@@ -102,9 +102,10 @@ constexpr const char* kBlocksSignature =
     "numpy.typing.NDArray[numpy.float32]";
 
 constexpr const char* kBlocksDoc =
-    R"(What the cells of documents hold, float32 [n, cells * d]: the mean of the cell's tokens less `mean`.
+    R"(What the cells of documents hold, float32 [n, cells * d].
 
-An empty cell has the document's token nearest to the centre; a document without tokens has zeros.
+The mean of the document's tokens weighted by exp(40 <token, centre>), less `mean`; weights below 1/256 of the
+cell's largest are left out, and a document without tokens has zeros.
 
 Args:
     tokens, offsets, pool, cancel: as in `SimHashEncoder.encode_queries`.

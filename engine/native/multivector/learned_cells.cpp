@@ -1,6 +1,7 @@
 #include "multivector/learned_cells.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -15,6 +16,10 @@ constexpr std::size_t kBatchTokens = 128;
 // Documents projected together: each cell's matrix is read once for all of them.
 constexpr std::size_t kBatchSets = 96;
 constexpr std::size_t kCodeBlock = 64;
+// Of the softmax over a document's tokens (decision record 0013); weights below 1/256 of the largest count
+// for nothing: kBehindMost = ln(256) / kSharpness.
+constexpr float kSharpness = 40.0f;
+constexpr float kBehindMost = 5.545177f / kSharpness;
 
 }  // namespace
 
@@ -37,93 +42,93 @@ void LearnedCells::assign(const Work& work, const float* tokens, std::size_t cou
     for_ranges(work, count, 32 * kBatchTokens, run);
 }
 
-// Which tokens of a batch of documents belong to which cell, and which stand in for the empty ones.
+// What stands for each cell of a batch of documents: tokens and their weights.
 class LearnedCells::Members {
 public:
-    explicit Members(const LearnedCells& cells)
-        : cells_(cells), scores_(kBatchTokens * cells.centres_.padded_columns()) {}
+    explicit Members(const LearnedCells& cells) : cells_(cells), best_(cells.cells_), places_(cells.cells_) {}
 
     void find(const Work& work, const TokenSets& sets, std::size_t first, std::size_t last) {
-        first_ = first;
-        const std::size_t count = last - first;
-        const std::size_t cells = cells_.cells_;
-        base_ = static_cast<std::size_t>(sets.offsets[first]);
-        const auto tokens = static_cast<std::size_t>(sets.offsets[last]) - base_;
-        starts_.assign(count * (cells + 1), 0);
-        ordered_.resize(tokens);
-        assigned_.resize(tokens);
-        nearest_.assign(count * cells, 0);
-        best_.assign(cells, 0.0f);
-        for (std::size_t s = 0; s < count; ++s) {
-            score_set(work, sets, first + s, starts_.data() + s * (cells + 1), nearest_.data() + s * cells);
+        starts_.assign((last - first) * cells_.cells_ + 1, 0);
+        members_.clear();
+        for (std::size_t s = first; s < last; ++s) {
+            score_set(work, sets, s);
+            gather(sets, s, starts_.data() + (s - first) * cells_.cells_);
         }
     }
 
     // The block of one cell of a document (numbered within the batch), written to out [dims].
     void block(const TokenSets& sets, std::size_t set, std::size_t cell, float* out) const {
         const std::size_t dims = cells_.dims_;
-        const float* mean = cells_.mean_.data();
-        const auto begin = static_cast<std::size_t>(sets.offsets[first_ + set]);
-        if (begin == static_cast<std::size_t>(sets.offsets[first_ + set + 1])) {
-            std::memset(out, 0, dims * sizeof(float));
-            return;
-        }
-        const std::uint32_t* starts = starts_.data() + set * (cells_.cells_ + 1) + cell;
-        if (starts[0] == starts[1]) {
-            const float* token = sets.values + (begin + nearest_[set * cells_.cells_ + cell]) * dims;
-            for (std::size_t i = 0; i < dims; ++i) out[i] = token[i] - mean[i];
-            return;
-        }
+        const std::size_t* bounds = starts_.data() + set * cells_.cells_ + cell;
         std::memset(out, 0, dims * sizeof(float));
-        for (std::uint32_t m = starts[0]; m < starts[1]; ++m) {
-            const float* token = sets.values + (begin + ordered_[begin - base_ + m]) * dims;
-            for (std::size_t i = 0; i < dims; ++i) out[i] += token[i];
+        if (bounds[0] == bounds[1]) return;  // a document without tokens
+        float total = 0.0f;
+        for (std::size_t m = bounds[0]; m < bounds[1]; ++m) {
+            const float weight = members_[m].weight;
+            const float* token = sets.values + members_[m].token * dims;
+            total += weight;
+            for (std::size_t i = 0; i < dims; ++i) out[i] += weight * token[i];
         }
-        const float share = 1.0f / static_cast<float>(starts[1] - starts[0]);
+        const float* mean = cells_.mean_.data();
+        const float share = 1.0f / total;
         for (std::size_t i = 0; i < dims; ++i) out[i] = out[i] * share - mean[i];
     }
 
 private:
-    void score_set(const Work& work, const TokenSets& sets, std::size_t set, std::uint32_t* starts,
-                   std::uint32_t* nearest) {
+    struct Member {
+        std::size_t token;
+        float weight;
+    };
+    struct Hit {
+        std::size_t cell;
+        Member member;
+    };
+
+    // Products of a document's tokens with all centres, and the largest of each centre.
+    void score_set(const Work& work, const TokenSets& sets, std::size_t set) {
+        const std::size_t stride = cells_.centres_.padded_columns();
+        const auto begin = static_cast<std::size_t>(sets.offsets[set]);
+        const std::size_t count = static_cast<std::size_t>(sets.offsets[set + 1]) - begin;
+        scores_.resize(count * stride);
+        if (count > 0) {
+            cells_.centres_.multiply(work.kernels, sets.values + begin * cells_.dims_, count, scores_.data());
+        }
+        std::fill(best_.begin(), best_.end(), -std::numeric_limits<float>::infinity());
+        for (std::size_t t = 0; t < count; ++t) {
+            const float* row = scores_.data() + t * stride;
+            for (std::size_t c = 0; c < cells_.cells_; ++c) best_[c] = row[c] > best_[c] ? row[c] : best_[c];
+        }
+    }
+
+    // Appends the scored document's members, by cell; starts [cells + 1], the first of them set already.
+    void gather(const TokenSets& sets, std::size_t set, std::size_t* starts) {
         const std::size_t cells = cells_.cells_;
         const std::size_t stride = cells_.centres_.padded_columns();
         const auto begin = static_cast<std::size_t>(sets.offsets[set]);
         const auto end = static_cast<std::size_t>(sets.offsets[set + 1]);
-        std::fill(best_.begin(), best_.end(), -std::numeric_limits<float>::infinity());
-        for (std::size_t t = begin; t < end; t += kBatchTokens) {
-            const std::size_t batch = std::min(kBatchTokens, end - t);
-            cells_.centres_.multiply(work.kernels, sets.values + t * cells_.dims_, batch, scores_.data());
-            for (std::size_t i = 0; i < batch; ++i) {
-                const float* row = scores_.data() + i * stride;
-                const auto token = static_cast<std::uint32_t>(t + i - begin);
-                const auto cell = static_cast<std::uint32_t>(std::max_element(row, row + cells) - row);
-                assigned_[t + i - base_] = cell;
-                ++starts[cell + 1];
-                for (std::size_t c = 0; c < cells; ++c) {
-                    const bool nearer = row[c] > best_[c];
-                    best_[c] = nearer ? row[c] : best_[c];
-                    nearest[c] = nearer ? token : nearest[c];
-                }
+        hits_.clear();
+        for (std::size_t t = begin; t < end; ++t) {
+            const float* row = scores_.data() + (t - begin) * stride;
+            for (std::size_t c = 0; c < cells; ++c) {
+                const float behind = best_[c] - row[c];
+                if (behind > kBehindMost) continue;
+                hits_.push_back({c, {t, std::exp(-kSharpness * behind)}});
+                ++starts[c + 1];
             }
         }
         for (std::size_t c = 0; c < cells; ++c) starts[c + 1] += starts[c];
-        places_.assign(starts, starts + cells);
-        for (std::size_t t = begin; t < end; ++t) {
-            ordered_[begin - base_ + places_[assigned_[t - base_]]++] = static_cast<std::uint32_t>(t - begin);
-        }
+        std::copy(starts, starts + cells, places_.begin());
+        members_.resize(starts[cells]);
+        for (const Hit& hit : hits_) members_[places_[hit.cell]++] = hit.member;
     }
 
     const LearnedCells& cells_;
-    std::size_t first_ = 0;
-    std::size_t base_ = 0;
-    std::vector<float> scores_;
+    std::vector<float> scores_;  // of one document
     std::vector<float> best_;
-    std::vector<std::uint32_t> starts_;    // per document: where each cell's tokens begin in `ordered_`
-    std::vector<std::uint32_t> ordered_;   // per document: its tokens by cell
-    std::vector<std::uint32_t> assigned_;  // cell of each token of the batch
-    std::vector<std::uint32_t> nearest_;   // per document and cell: the token nearest to the centre
-    std::vector<std::uint32_t> places_;
+    std::vector<Hit> hits_;            // of one document, by token
+    std::vector<std::size_t> places_;  // where the next member of each cell goes
+    std::vector<std::size_t> starts_;  // per document and cell: where its members begin
+    std::vector<Member> members_;
 };
 
 void LearnedCells::blocks(const Work& work, const TokenSets& sets, float* out) const {

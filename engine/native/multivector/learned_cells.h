@@ -16,9 +16,10 @@ struct QuerySide {
     std::size_t width;
 };
 
-// Encodings with one repetition over learned cells: a token belongs to the cell whose centre it has the
-// largest product with. The block of a document's cell is the mean of its tokens there less `mean`, or where
-// there are none the document's token nearest to the centre. Documents without tokens are all zeros.
+// Encodings with one repetition over learned cells. A query's token belongs to the cell whose centre it has
+// the largest product with. The block of a document's cell is the softmax mean of all its tokens by their
+// products with the centre, less `mean`: close to the token that wins MaxSim for the queries of that cell.
+// Documents without tokens are all zeros.
 class LearnedCells {
 public:
     // centres: [cells, dims]; mean: [dims].
