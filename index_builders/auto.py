@@ -1,4 +1,4 @@
-"""The `auto` policy: an exact scan where that is fast enough, else the compressed graph (decision 0013)."""
+"""The `auto` policy: an exact scan where that is fast enough, else the compressed graph (decision 0017)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
