@@ -24,7 +24,7 @@ from nearfield.engine.index.protocol import (
 from nearfield.engine.index.registry import Registry, discover
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.segment import bitmap
-from nearfield.index_builders.files import open_header, save_header
+from nearfield.index_builders.files import new_directory, open_header, save_header
 from nearfield.index_builders.row_batches import RowBatches
 
 METRICS: Final = ("l2", "ip", "cosine", "l1")
@@ -221,12 +221,7 @@ class Index:
         Raises:
             InvalidRequest: the directory holds something already.
         """
-        directory = Path(path)
-        directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise InvalidRequest(
-                f"expected a new or empty directory to save into, got {directory} with files in it"
-            )
+        directory = new_directory(path)
         (directory / _INDEX_FOLDER).mkdir()
         self._inner.save(directory / _INDEX_FOLDER)
         np.save(directory / _ROWS_NAME, self._rows)

@@ -7,10 +7,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from nearfield.engine import _native
-from nearfield.engine.errors import Corrupted
+from nearfield.engine.errors import Corrupted, InvalidRequest
 
 MAGIC: Final = "nearfield-index"
 HEADER_NAME: Final = "header.json"
+
+
+def new_directory(path: str | Path) -> Path:
+    """A directory to save into, made if need be.
+
+    Raises:
+        InvalidRequest: it holds something already.
+    """
+    directory = Path(path)
+    directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        raise InvalidRequest(
+            f"expected a new or empty directory to save into, got {directory} with files in it"
+        )
+    return directory
 
 
 def save_header(

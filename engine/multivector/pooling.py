@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.multivector.token_rows import Tokens, check_offsets
+from nearfield.engine.thread_pools import shared_pool
 
 
 def pool_tokens(
@@ -90,7 +91,7 @@ def _pooled(
 ) -> tuple[Tokens, NDArray[np.int64]]:
     out_offsets = np.zeros(len(sizes) + 1, np.int64)
     np.cumsum(sizes, out=out_offsets[1:])
-    pool = _native.ThreadPool(threads) if threads > 1 else None
+    pool = shared_pool(threads)
     tokens = np.ascontiguousarray(values, dtype=np.float32)
     pooled: Tokens = _native.pool_sets(tokens, offsets, out_offsets, protected, normalize, pool)
     if values.dtype == np.float16:

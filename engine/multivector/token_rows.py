@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine import _native
+from nearfield.engine.thread_pools import shared_pool
 
 ENCODE_ROWS = 65_536
 """Tokens widened to float32 at a time."""
@@ -181,7 +182,7 @@ def _encode_lvq(values: Tokens, encoding: TokenEncoding, threads: int) -> NDArra
     """Code rows [T, row_bytes] of tokens, widened in parts."""
     stride = encoding.row_bytes(values.shape[1])
     out = np.empty((len(values), stride), np.uint8)
-    pool = _native.ThreadPool(threads) if threads > 1 else None
+    pool = shared_pool(threads)
     for first in range(0, len(values), ENCODE_ROWS):
         part = np.ascontiguousarray(values[first : first + ENCODE_ROWS], dtype=np.float32)
         target = out[first : first + ENCODE_ROWS].reshape(-1)

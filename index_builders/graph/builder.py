@@ -104,7 +104,7 @@ class GraphBuilder:
             reduced = min(
                 params["reduced_dimensions"] or (dimensions if whole else dimensions // 2), dimensions
             )
-        row_bytes = 4 * params["degree"] + 8 + plan.row_bytes(reduced, dimensions)
+        row_bytes = 4 * params["degree"] + 16 + plan.row_bytes(reduced, dimensions)
         return int(count * row_bytes + projected * reduced * dimensions)
 
     def build(self, rows: Rows, metric: str, params: Mapping[str, Any], context: BuildContext) -> GraphIndex:

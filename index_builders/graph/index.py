@@ -148,7 +148,9 @@ class GraphIndex:
 
     def resident_bytes(self) -> int:
         """Graph, codes and tables; the full rows belong to the caller."""
-        own = 0 if self.arrays is None else self.arrays.resident_bytes()
+        own = 0
+        if self.arrays is not None:  # the search also has the row of each node and the node of each row
+            own = self.arrays.resident_bytes() + 4 * (len(self.arrays.links.order) + self.count)
         return (
             own + self._base.resident_bytes() + (0 if self._points is None else self._points.resident_bytes())
         )

@@ -15,7 +15,7 @@ from nearfield.engine.index.registry import Registry, discover
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.multivector.token_rows import TokenEncoding, TokenRows, Tokens, check_offsets
 from nearfield.index_builders.build import check_allow, check_queries, check_rows
-from nearfield.index_builders.files import open_header, save_header
+from nearfield.index_builders.files import new_directory, open_header, save_header
 
 _KIND: Final = "multivector-library"
 _FORMAT_VERSION: Final = 1
@@ -92,12 +92,7 @@ class MultiVectorLibraryIndex:
         Raises:
             InvalidRequest: the directory holds something already.
         """
-        directory = Path(path)
-        directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise InvalidRequest(
-                f"expected a new or empty directory to save into, got {directory} with files in it"
-            )
+        directory = new_directory(path)
         (directory / _INDEX_FOLDER).mkdir()
         self.inner.save(directory / _INDEX_FOLDER)
         np.save(directory / _TOKENS_NAME, self.documents.values)

@@ -62,11 +62,6 @@ def sets_of(documents: TokenRows, first: int, last: int) -> Sets:
     return part.decode(), offsets
 
 
-def thread_pool(threads: int) -> _native.ThreadPool | None:
-    """Threads for a native call; None for one alone."""
-    return _native.ThreadPool(threads) if threads > 1 else None
-
-
 def cancel_flag(context: BuildContext) -> _native.CancelFlag | None:
     """The build's flag, where it is one that native code can poll."""
     return context.cancel if isinstance(context.cancel, _native.CancelFlag) else None

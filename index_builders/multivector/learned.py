@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from nearfield.engine import _native
 from nearfield.engine.index.protocol import BuildContext
 from nearfield.engine.multivector.token_rows import TokenRows
+from nearfield.engine.thread_pools import shared_pool
 from nearfield.index_builders.base_rows import report
-from nearfield.index_builders.multivector.encoding import Sets, cancel_flag, parts, thread_pool
+from nearfield.index_builders.multivector.encoding import Sets, cancel_flag, parts
 
 _TOKENS_PER_CELL: Final = 100
 _ROUNDS: Final = 10
@@ -88,12 +89,12 @@ class LearnedEncoding:
         if self._projection is None:
             self._projection = _native.CellProjection(self._row_side.astype(np.float32))
         return self._native.encode_documents(
-            *sets, self._projection, self._origin, thread_pool(context.threads), cancel_flag(context)
+            *sets, self._projection, self._origin, shared_pool(context.threads), cancel_flag(context)
         )
 
     def queries(self, sets: Sets, threads: int) -> NDArray[np.float32]:
         """See Encoding."""
-        return self._native.encode_queries(*sets, self._codes, self._scales, self._sums, thread_pool(threads))
+        return self._native.encode_queries(*sets, self._codes, self._scales, self._sums, shared_pool(threads))
 
     def forget_rows(self) -> None:
         """Lets go of what only documents need, which is read again when there are some."""
@@ -128,7 +129,7 @@ def learn(
     report(context, 0.1)
     native = _native.LearnedCells(centres, mean)
     values = np.empty((sample.count, centres.size), np.float16)
-    pool = thread_pool(context.threads)
+    pool = shared_pool(context.threads)
     for first, sets in parts(sample):
         values[first : first + len(sets[1]) - 1] = native.blocks(*sets, pool, cancel_flag(context))
     asking = tokens if context.training_queries is None else context.training_queries

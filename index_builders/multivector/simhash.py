@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.index.protocol import BuildContext
-from nearfield.index_builders.multivector.encoding import Sets, cancel_flag, thread_pool
+from nearfield.engine.thread_pools import shared_pool
+from nearfield.index_builders.multivector.encoding import Sets, cancel_flag
 
 PROFILES: Final = {"small": (20, 4, 8), "default": (20, 5, 8), "high": (20, 5, 16)}
 """Repetitions, bits of a cell and projected dimensions: 2,560, 5,120 and 10,240 dimensions in all."""
@@ -77,12 +78,12 @@ class SimHashEncoding:
 
     def documents(self, sets: Sets, context: BuildContext) -> NDArray[np.float32]:
         """See Encoding; empty cells are filled."""
-        pool = thread_pool(context.threads)
+        pool = shared_pool(context.threads)
         return self._sketched(self._encoder.encode_documents(*sets, True, pool, cancel_flag(context)))
 
     def queries(self, sets: Sets, threads: int) -> NDArray[np.float32]:
         """See Encoding."""
-        return self._sketched(self._encoder.encode_queries(*sets, thread_pool(threads)))
+        return self._sketched(self._encoder.encode_queries(*sets, shared_pool(threads)))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """See Encoding."""
