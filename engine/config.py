@@ -17,14 +17,15 @@ class EngineConfig:
         growing_bytes_seal: bytes of the growing segment at which it is frozen and sealed.
         index_rows_min: sealed segments with fewer live rows are scanned.
         multivector_index_rows_min: the same for multi-vectors, whose rows are dearer to scan.
+        settle_rows_min: growing rows below both this and `growing_bytes_seal` stay growing.
         sealed_segments_target: merging starts above this number of similar sealed segments.
         sealed_rows_max: rows beyond which merging stops making a segment larger.
         deleted_share_vacuum: share of dead rows at which a sealed segment is rewritten.
         frozen_segments_max: frozen segments waiting to be sealed at which writers wait.
         index_bytes_open_max: index files up to this size are opened with the collection, larger ones in the
             background.
-        settle_pause_s: seconds without writes (or ten times that without a new segment) after which indexes
-            are built.
+        settle_pause_s: seconds without writes (or ten times that without a new segment) after which rows are
+            sealed and indexed.
         wal_checkpoint_bytes: size of the write-ahead log at which it is checkpointed.
         background: run maintenance in a background thread; without, it runs only inside `wait_settled`,
             and memory grows until then.
@@ -36,6 +37,7 @@ class EngineConfig:
     growing_bytes_seal: int = limits.GROWING_BYTES_SEAL
     index_rows_min: int = limits.INDEX_ROWS_MIN
     multivector_index_rows_min: int = limits.MULTIVECTOR_INDEX_ROWS_MIN
+    settle_rows_min: int = limits.SETTLE_ROWS_MIN
     sealed_segments_target: int = limits.SEALED_SEGMENTS_TARGET
     sealed_rows_max: int = limits.SEALED_ROWS_MAX
     deleted_share_vacuum: float = limits.DELETED_SHARE_VACUUM

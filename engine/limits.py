@@ -46,6 +46,8 @@ INDEX_ROWS_MIN: Final = 10_000
 """Sealed segments with fewer rows are scanned: a scan that small is as fast and is exact."""
 MULTIVECTOR_INDEX_ROWS_MIN: Final = 1_000
 """The same for multi-vectors."""
+SETTLE_ROWS_MIN: Final = 1_000
+"""Fewer growing rows stay growing when writing pauses: their scan costs less than an index search."""
 INDEX_BYTES_OPEN_MAX: Final = 256 * 2**20
 """Index files of a collection up to this size are opened with it; larger ones later, scanned meanwhile."""
 DELETED_SHARE_VACUUM: Final = 0.2

@@ -4,6 +4,9 @@ Sealing comes first, because it frees memory and lets writers go on. Segments wi
 while that is cheap, and indexed once: when writing has paused, or when a segment has become so large that it
 will not be merged soon. Every row is thus rewritten about log4(rows / rows per seal) times, and indexed about
 as often as its collection grows fourfold.
+
+When writing has paused, rows that are scanned and small segments join the largest index, once they are a
+share of it that pays: a smaller one the longer nothing was written. See decision 0018.
 """
 
 from collections.abc import Sequence
@@ -14,6 +17,14 @@ TIER_FACTOR: Final = 4
 """Segments whose sizes differ by less than this factor are of one tier, and worth merging with each other."""
 INDEX_ROWS_WHILE_WRITING: Final = 100_000
 """Rows from which a segment is indexed even though writing goes on."""
+JOIN_SHARE: Final = 1 / 8
+"""Rows join an index in a pause when they are at least this share of its own."""
+JOIN_SHARE_IDLE: Final = 1 / 64
+"""The same when nothing was written for so long that the work is a small part of the time."""
+IDLE_ROWS_PER_S: Final = 10_000
+"""That long is a second for so many rows of the index, five times the work, but `idle_s_min` at least."""
+REBUILD_FACTOR: Final = 4
+"""An index that cannot be extended is built anew for a share larger by this, after idling longer by this."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,8 @@ class CollectionState:
         growing_rows: rows in the growing segment.
         wants_index: whether a segment as large as the growing one would be indexed.
         paused: writing has paused, or the user waits for the collection to settle.
+        idle_s: for how many seconds nothing was written; infinite when the user waits.
+        extends: whether rows can be added to a built index for less than a new one costs.
     """
 
     frozen: Sequence[int]
@@ -106,23 +119,31 @@ class CollectionState:
     growing_rows: int
     wants_index: bool
     paused: bool
+    idle_s: float = 0.0
+    extends: bool = True
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The limits that decide; see `EngineConfig`."""
+    """The limits that decide; see `EngineConfig`.
+
+    Args:
+        idle_s_min: fewer seconds without a write are never a long time.
+    """
 
     index_rows_min: int
+    settle_rows_min: int
     sealed_segments_target: int
     sealed_rows_max: int
     deleted_share_vacuum: float
+    idle_s_min: float
 
 
-def urgent_job(state: CollectionState) -> Job | None:
+def urgent_job(state: CollectionState, thresholds: Thresholds) -> Job | None:
     """What frees memory or makes an index usable: quick, and never kept waiting by `rewrite_job`."""
     if state.frozen:
         return Seal(state.frozen[0])
-    if state.paused and state.wants_index:
+    if state.paused and (state.wants_index or _growing_may_join(state, thresholds)):
         return Freeze()
     for segment in state.sealed:
         if segment.unopened:
@@ -132,7 +153,7 @@ def urgent_job(state: CollectionState) -> Job | None:
 
 def rewrite_job(state: CollectionState, thresholds: Thresholds) -> Job | None:
     """What makes searches faster: may take minutes."""
-    paused = state.paused and urgent_job(state) is None
+    paused = state.paused and urgent_job(state, thresholds) is None
     for segment in state.sealed:
         if segment.unwanted:
             return Drop(segment.id, segment.unwanted[0])
@@ -140,7 +161,56 @@ def rewrite_job(state: CollectionState, thresholds: Thresholds) -> Job | None:
         dead = segment.rows - segment.live_rows
         if dead and (not segment.live_rows or dead >= thresholds.deleted_share_vacuum * segment.rows):
             return _vacuum(segment, state.sealed, thresholds)
-    return _merge(state.sealed, paused, thresholds) or _build(state.sealed, paused)
+    job: Job | None = _merge(state.sealed, paused, thresholds)
+    if job is None and paused:
+        job = _join(state, thresholds)
+    return job or _build(state.sealed, paused)
+
+
+def _growing_may_join(state: CollectionState, thresholds: Thresholds) -> bool:
+    """Whether the growing rows are to be sealed though they are too few for an index of their own.
+
+    They are where they can be part of an index that is to be built anyway, or join one that is there. Each
+    seal is at least a share of the small segments that wait already, so that these stay few.
+    """
+    rows = state.growing_rows
+    fresh = [segment for segment in state.sealed if _is_fresh(segment, thresholds)]
+    waiting = sum(segment.live_rows for segment in fresh if not segment.unbuilt)
+    if rows < thresholds.settle_rows_min or TIER_FACTOR * rows < waiting:
+        return False
+    if any(segment.unbuilt for segment in fresh):
+        return True
+    largest = _largest_index(state.sealed)
+    others = sum(segment.live_rows for segment in state.sealed if segment is not largest)
+    return largest is not None and _pays(rows + others, largest, state, thresholds)
+
+
+def _join(state: CollectionState, thresholds: Thresholds) -> Merge | None:
+    """The largest index takes in all other segments, smallest first, as far as there is room."""
+    largest = _largest_index(state.sealed)
+    if largest is None:
+        return None
+    taken, total = [largest], largest.live_rows
+    for other in sorted(state.sealed, key=lambda other: (other.live_rows, other.id)):
+        if other is not largest and total + other.live_rows <= thresholds.sealed_rows_max:
+            taken, total = [*taken, other], total + other.live_rows
+    joining = total - largest.live_rows
+    if joining < thresholds.settle_rows_min or not _pays(joining, largest, state, thresholds):
+        return None
+    return Merge(tuple(segment.id for segment in taken))
+
+
+def _pays(rows: int, largest: SegmentState, state: CollectionState, thresholds: Thresholds) -> bool:
+    """Whether so many rows are worth changing the largest index for, and it has room for them."""
+    factor = 1 if state.extends else REBUILD_FACTOR
+    long_ago = factor * max(thresholds.idle_s_min, largest.live_rows / IDLE_ROWS_PER_S)
+    share = factor * (JOIN_SHARE_IDLE if state.idle_s >= long_ago else JOIN_SHARE)
+    return rows >= share * largest.live_rows and rows + largest.live_rows <= thresholds.sealed_rows_max
+
+
+def _largest_index(sealed: Sequence[SegmentState]) -> SegmentState | None:
+    indexed = [segment for segment in sealed if segment.indexed]
+    return max(indexed, key=lambda segment: (segment.live_rows, segment.id), default=None)
 
 
 def _vacuum(segment: SegmentState, sealed: Sequence[SegmentState], thresholds: Thresholds) -> Vacuum | Merge:

@@ -114,6 +114,17 @@ def wanted_index(parts: CollectionStore, name: str, rows: int) -> IndexSpec | No
     return None if rows < least else resolve_index(parts.registry, vector, rows)
 
 
+def can_extend(parts: CollectionStore) -> bool:
+    """Whether the indexes that large segments are to have can take in rows."""
+    wanted = {name: wanted_index(parts, name, parts.config.sealed_rows_max) for name in parts.schema.vectors}
+    return all(
+        parts.schema.vectors[name].multivector is None
+        and isinstance(parts.registry.builder(spec.kind), ExtendingBuilder)
+        for name, spec in wanted.items()
+        if spec is not None
+    )
+
+
 def _built(
     parts: CollectionStore,
     segment: SealedSegment,

@@ -1,6 +1,7 @@
 """The background thread of a database: asks the policy about every collection and does one job at a time."""
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from nearfield.engine.maintenance.policy import (
     rewrite_job,
     urgent_job,
 )
-from nearfield.engine.maintenance.rebuild import run_job, wanted_index
+from nearfield.engine.maintenance.rebuild import can_extend, run_job, wanted_index
 from nearfield.engine.segment.manifest import Manifest
 from nearfield.engine.segment.sealed import SealedSegment
 from nearfield.engine.storage.collection_store import CollectionStore
@@ -64,9 +65,11 @@ class MaintenanceWorker:
     def __init__(self, config: EngineConfig) -> None:
         self._thresholds = Thresholds(
             index_rows_min=config.index_rows_min,
+            settle_rows_min=config.settle_rows_min,
             sealed_segments_target=config.sealed_segments_target,
             sealed_rows_max=config.sealed_rows_max,
             deleted_share_vacuum=config.deleted_share_vacuum,
+            idle_s_min=_SLOW_PAUSE_FACTOR * config.settle_pause_s,
         )
         self._pause_s = config.settle_pause_s
         self._background = config.background
@@ -111,10 +114,10 @@ class MaintenanceWorker:
             thread.join()
 
     def is_settled(self, parts: CollectionStore) -> bool:
-        """Whether nothing is left to do, given time."""
+        """Whether nothing is left to do but what waits for a long time without writes."""
         with self._changed:
             care = self._cares.get(id(parts))
-            return care is None or self._is_settled(care)
+            return care is None or self._is_settled(care) or self._is_settled(care, idle_s=0.0)
 
     def trouble(self, parts: CollectionStore) -> Exception | None:
         """Why the last job of a collection failed, if it did."""
@@ -171,7 +174,8 @@ class MaintenanceWorker:
             if care.settled_epoch == care.parts.pinned.epoch:
                 continue
             paused = care.hurry > 0 or self._paused(care.parts)
-            job = self._job(care, lane, paused)
+            idle_s = math.inf if care.hurry > 0 else now - care.parts.last_write
+            job = self._job(care, lane, paused, idle_s)
             if job is not None and care.failures.get(job, 0) < _ATTEMPTS_MAX:
                 return care, job
             if job is None and paused:
@@ -207,17 +211,19 @@ class MaintenanceWorker:
 
     # ---- state --------------------------------------------------------------------------------------------
 
-    def _is_settled(self, care: _Care) -> bool:
+    def _is_settled(self, care: _Care, idle_s: float = math.inf) -> bool:
+        """Whether nothing is left to do when nothing was written for so long."""
         if care.running or not care.parts.writer.idle:
             return False
         epoch = care.parts.pinned.epoch
         if care.settled_epoch != epoch:
-            if any(self._job(care, lane, paused=True) is not None for lane in _Lane):
+            if any(self._job(care, lane, True, idle_s) is not None for lane in _Lane):
                 return False
-            care.settled_epoch = epoch
+            if idle_s == math.inf:
+                care.settled_epoch = epoch
         return True
 
-    def _job(self, care: _Care, lane: _Lane, paused: bool) -> Job | None:
+    def _job(self, care: _Care, lane: _Lane, paused: bool, idle_s: float) -> Job | None:
         parts, publisher = care.parts, care.parts.publisher
         growing = publisher.growing_rows
         state = CollectionState(
@@ -226,8 +232,11 @@ class MaintenanceWorker:
             growing_rows=growing,
             wants_index=any(wanted_index(parts, name, growing) is not None for name in parts.schema.vectors),
             paused=paused,
+            idle_s=idle_s,
+            extends=can_extend(parts),
         )
-        return urgent_job(state) if lane is _Lane.URGENT else rewrite_job(state, self._thresholds)
+        decide = urgent_job if lane is _Lane.URGENT else rewrite_job
+        return decide(state, self._thresholds)
 
     def _paused(self, parts: CollectionStore) -> bool:
         """No writes for a while; or, if they trickle on for ever, no new segment for a longer while."""

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,38 @@ def test_an_import_ends_in_one_indexed_segment(tmp_path: Path) -> None:
         assert everything(points) == before
         directories = list((store_of(points).segments_directory).iterdir())
         assert len(directories) == 1
+
+
+def test_a_rest_of_growing_rows_joins_the_index_when_writing_pauses(tmp_path: Path) -> None:
+    config = replace(EAGER, settle_rows_min=20)
+    values = vectors(1240)
+    with Database.open(tmp_path / "data", config=config) as database:
+        points = database.create_collection("points", schema(index="lvq"))
+
+        def write(start: int, stop: int) -> None:
+            points.upsert(batch(range(start, stop), values[start:stop]))
+
+        def indexed(rows: int) -> None:
+            deadline = time.monotonic() + 20
+            while (info := points.info()).indexed_vectors != rows and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert (info.indexed_vectors, info.segments) == (rows, 1 + (info.points > rows))
+
+        for start in range(0, 1000, 90):
+            write(start, min(start + 90, 1000))
+        indexed(1000)  # the last 100 were fewer than an index of their own needs
+        write(1000, 1200)
+        indexed(1200)  # a sixth more: after a pause
+        write(1200, 1240)
+        time.sleep(4 * EAGER.settle_pause_s)
+        assert points.info().indexed_vectors == 1200
+        assert points.info().status == "green"
+        indexed(1240)  # less than that: after a long one
+        write(1240 - 10, 1240)
+        points.wait_settled(20)
+        assert points.info().bytes["growing"] > 0  # too few to be worth anything
+        hits = points.search([SearchRequest(value, limit=1) for value in values[::10]])
+        assert [found[0].record.id for found in hits] == list(range(0, 1240, 10))
 
 
 @pytest.mark.parametrize("datatype", Datatype)

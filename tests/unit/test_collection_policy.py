@@ -1,5 +1,6 @@
 """The maintenance policy is a pure function: states in, jobs out."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -21,7 +22,12 @@ from nearfield.engine.maintenance.policy import (
 )
 
 LIMITS = Thresholds(
-    index_rows_min=10_000, sealed_segments_target=4, sealed_rows_max=5_000_000, deleted_share_vacuum=0.2
+    index_rows_min=10_000,
+    settle_rows_min=1_000,
+    sealed_segments_target=4,
+    sealed_rows_max=5_000_000,
+    deleted_share_vacuum=0.2,
+    idle_s_min=10.0,
 )
 
 
@@ -34,17 +40,22 @@ def built(id: str, rows: int) -> SegmentState:
 
 
 def state(
-    *sealed: SegmentState, frozen: tuple[int, ...] = (), paused: bool = True, wants: bool = False
+    *sealed: SegmentState,
+    frozen: tuple[int, ...] = (),
+    paused: bool = True,
+    wants: bool = False,
+    growing: int = 0,
+    idle_s: float = 1.0,
 ) -> CollectionState:
-    return CollectionState(frozen, sealed, growing_rows=0, wants_index=wants, paused=paused)
+    return CollectionState(frozen, sealed, growing, wants_index=wants, paused=paused, idle_s=idle_s)
 
 
 def test_sealing_comes_first_and_oldest_first() -> None:
     crowded = state(replace(built("a", 20_000), unopened=("v",)), frozen=(5, 9), wants=True)
-    assert urgent_job(crowded) == Seal(5)
-    assert urgent_job(replace(crowded, frozen=())) == Freeze()
-    assert urgent_job(replace(crowded, frozen=(), paused=False)) == Open("a", "v")
-    assert urgent_job(state(built("a", 20_000))) is None
+    assert urgent_job(crowded, LIMITS) == Seal(5)
+    assert urgent_job(replace(crowded, frozen=()), LIMITS) == Freeze()
+    assert urgent_job(replace(crowded, frozen=(), paused=False), LIMITS) == Open("a", "v")
+    assert urgent_job(state(built("a", 20_000)), LIMITS) is None
 
 
 @pytest.mark.parametrize(
@@ -91,9 +102,106 @@ def test_indexed_segments_of_one_size_are_merged_when_they_are_many() -> None:
     assert rewrite_job(state(built("a", 1_000_000), *small), LIMITS) == Merge(("b", "c", "d", "e"))
 
 
+@pytest.mark.parametrize(
+    ("sealed", "growing", "idle_s", "freezes"),
+    [
+        ([], 9_999, math.inf, False),  # too few for any index
+        ([unbuilt("a", 90_000)], 999, math.inf, False),
+        ([unbuilt("a", 90_000)], 1_000, 1.0, True),  # it will be built anyway
+        ([unbuilt("a", 90_000), unbuilt("b", 4_001)], 1_000, 1.0, False),  # fewer, larger seals meanwhile
+        ([built("a", 80_000)], 9_999, 1.0, False),
+        ([built("a", 80_000)], 10_000, 1.0, True),
+        ([built("a", 80_000), unbuilt("b", 3_000)], 7_000, 1.0, True),
+        ([built("a", 80_000)], 1_249, 10.0, False),
+        ([built("a", 80_000)], 1_250, 10.0, True),
+        ([built("a", 80_000)], 1_250, 9.9, False),
+        ([built("a", 1_000_000)], 20_000, 99.0, False),  # the larger the index, the longer the wait
+        ([built("a", 1_000_000)], 20_000, 100.0, True),
+        ([built("a", 4_999_000)], 9_000, math.inf, False),  # no room
+    ],
+)
+def test_growing_rows_are_sealed_when_an_index_will_take_them_in(
+    sealed: list[SegmentState], growing: int, idle_s: float, freezes: bool
+) -> None:
+    found = state(*sealed, growing=growing, idle_s=idle_s)
+    assert urgent_job(found, LIMITS) == (Freeze() if freezes else None)
+    assert urgent_job(replace(found, paused=False), LIMITS) is None
+
+
+def test_small_segments_join_the_largest_index() -> None:
+    large, small, settled = built("a", 80_000), unbuilt("b", 7_500), built("c", 12_000)
+    assert rewrite_job(state(large, small), LIMITS) is None
+    assert rewrite_job(state(large, small, idle_s=10.0), LIMITS) == Merge(("a", "b"))
+    assert rewrite_job(state(large, small, settled), LIMITS) == Merge(("a", "b", "c"))
+    assert rewrite_job(state(large, small, settled, paused=False), LIMITS) is None
+    tight = replace(LIMITS, sealed_rows_max=90_000)
+    assert rewrite_job(state(large, small, settled, idle_s=10.0), tight) == Merge(("a", "b"))
+    # An index that would be built anew is for four times as many rows, or after four times the wait.
+    anew = replace(state(large, small, settled, idle_s=39.0), extends=False)
+    assert rewrite_job(anew, LIMITS) is None
+    assert rewrite_job(replace(anew, idle_s=40.0), LIMITS) == Merge(("a", "b", "c"))
+    assert rewrite_job(replace(anew, sealed=[large, built("d", 40_000)]), LIMITS) == Merge(("a", "d"))
+
+
 def test_nothing_grows_beyond_the_largest_size() -> None:
     huge = [unbuilt(name, 3_000_000) for name in "abcde"]
     assert isinstance(rewrite_job(state(*huge, paused=True), LIMITS), Build)
+
+
+@pytest.mark.parametrize(
+    ("batch_rows", "idle_s", "written_most", "indexed_most", "segments_most"),
+    [(50, 1.0, 10, 10, 5), (2_000, 1.0, 10, 10, 5), (15_000, 1.0, 10, 10, 5), (200, math.inf, 64, 64, 1)],
+)
+def test_a_trickle_with_pauses_is_rewritten_within_bounds(
+    batch_rows: int, idle_s: float, written_most: float, indexed_most: float, segments_most: int
+) -> None:
+    """Plays the policy: a collection of 100,000 rows grows fourfold, and rests after each batch."""
+    play = _Play([built("first", 100_000)])
+    while play.rows() < 400_000:
+        play.growing += batch_rows
+        play.settle(idle_s)
+        assert len(play.sealed) <= segments_most
+        assert play.growing <= max(10_000, play.rows() / 8)
+    assert play.written < written_most * 300_000
+    assert play.indexed < indexed_most * 300_000
+
+
+class _Play:
+    """A collection that does at once what the policy says."""
+
+    def __init__(self, sealed: list[SegmentState]) -> None:
+        self.sealed = {segment.id: segment for segment in sealed}
+        self.growing = self.written = self.indexed = self._number = 0
+
+    def rows(self) -> int:
+        return self.growing + sum(segment.rows for segment in self.sealed.values())
+
+    def settle(self, idle_s: float) -> None:
+        """Until there is no job for a pause that has lasted so long."""
+        while True:
+            wants = self.growing >= LIMITS.index_rows_min
+            found = state(*self.sealed.values(), wants=wants, growing=self.growing, idle_s=idle_s)
+            job = urgent_job(found, LIMITS) or rewrite_job(found, LIMITS)
+            if isinstance(job, Freeze):
+                self._enter(self.growing, False)
+                self.growing = 0
+            elif isinstance(job, Build):
+                rows = self.sealed.pop(job.segment).rows
+                self.written -= rows
+                self._enter(rows, True)
+            elif isinstance(job, Merge):
+                parts = [self.sealed.pop(id) for id in job.segments]
+                self._enter(sum(part.rows for part in parts), any(part.indexed for part in parts))
+            else:
+                assert job is None
+                return
+
+    def _enter(self, rows: int, indexed: bool) -> None:
+        self._number += 1
+        id = f"s{self._number}"
+        self.sealed[id] = (built if indexed else unbuilt)(id, rows)
+        self.written += rows
+        self.indexed += rows if indexed else 0
 
 
 def test_a_long_import_ends_settled_with_little_rewriting() -> None:
