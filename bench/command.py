@@ -7,8 +7,8 @@ import typer
 
 _DATASETS = "Folder or ann-benchmarks hdf5 file, by path or name; or `generated`, which needs no data."
 _PEERS = "Peers, comma-separated: libraries or single indexes, such as faiss,usearch; or `none`."
-_ALL = "Every data set found (in --data-dir first; else `generated`), searched and filtered."
-_SCENARIOS = "What to measure, comma-separated: search, filters, collection-filters."
+_ALL = "Every data set found (in --data-dir first; else `generated`), in all scenarios but the last."
+_SCENARIOS = "What to measure, comma-separated: builds, search, projections, filters, collection-filters."
 _FILTERS = "Measure filtered search: of us and the peers, or of the server (with --http)."
 _RESUME = "Leave out what the results folder holds already, and keep built indexes for the next time."
 

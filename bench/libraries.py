@@ -3,10 +3,12 @@
 A library's indexes are built one by one, each in a fresh process, and saved. Then one process opens all of
 them and times their settings in interleaved rounds, together with a few settings of the baseline: from these,
 reports know how fast the machine was at that time, and can compare libraries measured at different times.
+Ours and the baseline share a process, and their builds take turns: comparing them needs no correction.
 """
 
+import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,6 +27,9 @@ from nearfield.bench.records import RESULTS, latest_runs, read_records
 INDEXES = "indexes"
 """Folder of the results folder that holds built indexes while they are needed."""
 
+OURS = "nearfield"
+"""Name of the group of our indexes, which has the baseline in it where that is measured too."""
+
 _MEMORY_FACTOR = 3
 """Free memory a build needs, in times the float32 rows: the library's copy, its graph, and slack."""
 
@@ -34,26 +39,39 @@ def measure_libraries(job: Job, competitors: Sequence[Competitor], reporter: Rep
     dataset = job.source.load(truth=False)
     if dataset.generated:
         reporter.note("these vectors are generated, not real data")
-    finished = [r["signature"] for r in read_records(job.out / RESULTS) if r["type"] == "done"]
-    groups: dict[str, list[Competitor]] = defaultdict(list)
-    for competitor in sorted(competitors, key=lambda c: (c.name != BASELINE, not c.ours)):
+    supported: list[Competitor] = []
+    for competitor in competitors:
         if dataset.metric in competitor.metrics:
-            groups[competitor.distribution].append(competitor)
+            supported.append(competitor)
         else:
             reporter.note(f"{competitor.name} has no {dataset.metric} metric, left out")
-    baseline = groups.get(BASELINE, [])
-    for library, group in groups.items():
-        if job.resume and _signature(job, dataset, library, group) in finished:
+    baseline = [competitor for competitor in supported if competitor.name == BASELINE]
+    for library, group in library_groups(supported).items():
+        if job.resume and measured_already(job, signature(job, dataset, group), library):
             reporter.note(f"{library}: measured already")
             continue
         indexes = build_missing(job, dataset, group, reporter, reuse=job.resume)
-        if library != BASELINE:
+        if not _has_baseline(group):
             build_missing(job, dataset, baseline, reporter, reuse=True)
         isolated(sweep_library, job, library, [c.name for c in group], reporter=reporter)
-        if not job.resume and library != BASELINE:
-            _remove(indexes)
+        if not job.resume:
+            _remove([index for index in indexes if index.competitor.name != BASELINE])
     if not job.resume:
         _remove(cached_indexes(job, dataset, baseline))
+
+
+def library_groups(competitors: Sequence[Competitor]) -> dict[str, list[Competitor]]:
+    """By name of the group, those that are timed in one process; that of the baseline comes first."""
+    ours = any(competitor.ours for competitor in competitors)
+    groups: dict[str, list[Competitor]] = defaultdict(list)
+    for competitor in sorted(competitors, key=lambda c: (c.name != BASELINE, not c.ours)):
+        beside_ours = competitor.ours or (ours and competitor.name == BASELINE)
+        groups[OURS if beside_ours else competitor.distribution].append(competitor)
+    return dict(groups)
+
+
+def _has_baseline(group: Sequence[Competitor]) -> bool:
+    return any(competitor.name == BASELINE for competitor in group)
 
 
 def build_index_alone(job: Job, competitor: str, params: Params, reporter: Reporter) -> None:
@@ -70,17 +88,17 @@ def sweep_library(job: Job, library: str, names: Sequence[str], reporter: Report
     if not indexes:
         reporter.note(f"{library}: no index could be built, nothing measured")
         return
-    pacers = _pacers(job, dataset) if library != BASELINE else []
+    pacers = [] if _has_baseline(group) else _pacers(job, dataset)
     with job.writer(dataset, library=library) as writer:
         sweep(dataset, indexes, pacers, job.plan, writer, reporter)
-        writer.write("done", signature=_signature(job, dataset, library, group))
+        writer.write("done", signature=signature(job, dataset, group))
 
 
 def build_missing(
     job: Job, dataset: Dataset, group: Sequence[Competitor], reporter: Reporter, *, reuse: bool
 ) -> list[Cached]:
     """The indexes of some competitors, built one by one; with `reuse` only those not in the cache."""
-    indexes = cached_indexes(job, dataset, group)
+    indexes = in_turn(cached_indexes(job, dataset, group))
     missing = [index for index in indexes if not reuse or index.facts() is None]
     if missing:
         reporter.stage(f"building {group[0].distribution}", len(missing))
@@ -91,6 +109,15 @@ def build_missing(
             isolated(build_index_alone, job, index.competitor.name, index.params, reporter=reporter)
         reporter.step(index.folder.name)
     return indexes
+
+
+def in_turn(indexes: Sequence[Cached]) -> list[Cached]:
+    """The baseline's and the others alternating, so that a slow minute of the machine meets both."""
+    of_baseline = [index for index in indexes if index.competitor.name == BASELINE]
+    others = [index for index in indexes if index.competitor.name != BASELINE]
+    return [
+        index for pair in itertools.zip_longest(of_baseline, others) for index in pair if index is not None
+    ]
 
 
 def _remove(indexes: Sequence[Cached]) -> None:
@@ -124,17 +151,25 @@ def _version(job: Job, library: str, ours: bool) -> str:
     return f"{version} {machine['commit']}" if ours else version
 
 
-def _signature(job: Job, dataset: Dataset, library: str, group: Sequence[Competitor]) -> dict[str, Any]:
-    """What makes two measurements of a library on a data set the same measurement."""
+def signature(job: Job, dataset: Dataset, group: Sequence[Competitor]) -> dict[str, Any]:
+    """What makes two measurements of the same competitors on a data set the same measurement."""
     machine = job.common["machine"]
     shape = Shape(dataset.count, dataset.dimensions, job.plan.quick)
     return {
         "dataset": dataset.describe(),
         "plan": asdict(job.plan),
-        "version": _version(job, library, group[0].ours),
+        "version": {c.distribution: _version(job, c.distribution, c.ours) for c in group},
         "machine": [machine["cpu"], machine["isa"], machine["cores"]],
         "builds": {competitor.name: competitor.builds(shape) for competitor in group},
     }
+
+
+def measured_already(job: Job, measurement: Mapping[str, Any], library: str) -> bool:
+    """Whether the results have a finished measurement of this signature and name."""
+    return any(
+        record["type"] == "done" and (record["library"], record["signature"]) == (library, measurement)
+        for record in read_records(job.out / RESULTS)
+    )
 
 
 def _pacers(job: Job, dataset: Dataset) -> list[Pacer]:

@@ -70,7 +70,7 @@ def _subject(record: Record) -> tuple[str, str]:
     family = record["type"]
     if family == "filtered":
         family = f"filtered {record['family']}"
-    elif family in ("build", "search", "done"):
+    elif family in ("build", "search", "done", "rebuild", "projection"):
         family = f"library {record.get('library', '')}"
     return record["dataset"]["name"], family
 

@@ -27,6 +27,7 @@ from nearfield.bench.scenarios import SCENARIOS, Scenario
 from nearfield.bench.scenarios.http import HttpTarget, measure_http
 
 _NO_PEERS = ["none"]
+_ALL_SCENARIOS = ["builds", "search", "projections", "filters"]
 _QUICK_ROWS = 10_000
 _QUICK_QUERIES = 500
 
@@ -40,7 +41,7 @@ class Request:
 
     Args:
         datasets: names; empty for all that are found.
-        scenarios: names of what to measure; None: search, and filters of all data sets if none is named.
+        scenarios: names of what to measure; None: search, and more of it if all data sets are measured.
         kinds, peers: names to keep, or None for all; peers may be `["none"]`.
         threads, repeat: None for the default.
     """
@@ -86,7 +87,7 @@ class Request:
         """
         wanted = self.scenarios
         if wanted is None:
-            wanted = ["filters"] if self.filters else ["search"] if self.datasets else ["search", "filters"]
+            wanted = ["filters"] if self.filters else ["search"] if self.datasets else _ALL_SCENARIOS
         known = [scenario.name for scenario in SCENARIOS]
         if unknown := [name for name in wanted if name not in known]:
             raise ValueError(f"no scenario {', '.join(unknown)}; known: {', '.join(known)}")

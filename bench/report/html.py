@@ -19,6 +19,8 @@ from nearfield.bench.report.page_tables import (
     filtered_table,
     http_tables,
     means_table,
+    projected_table,
+    rebuilt_table,
     speed_table,
 )
 from nearfield.bench.report.style import bytes_text, rate_text, ratio_text
@@ -95,6 +97,8 @@ def _section(prefix: str, summary: DatasetSummary) -> str:
         _headed("Speed at a given recall", speed_table(summary)),
         _costs(prefix, summary),
         costs_table(summary),
+        _headed("Builds in turn", rebuilt_table(summary)),
+        _headed("What a projection learns from", projected_table(summary)),
         _headed("Filtered search, libraries", filtered_table(summary)),
         _headed("Over HTTP", http_tables(summary)),
         _headed("Filtered search, collection", filter_table(summary)),

@@ -139,6 +139,51 @@ def costs_table(summary: DatasetSummary) -> str:
     return _table(caption, "index", columns, rows)
 
 
+def rebuilt_table(summary: DatasetSummary) -> str:
+    """Builds that took turns; empty without."""
+    if not summary.rebuilt:
+        return ""
+    first = summary.rebuilt[0]
+    rows = [
+        _row(
+            build.label,
+            [
+                _with_ratio(seconds_text(build.seconds), ratio_text(build.times_baseline)),
+                f"{bytes_text(build.peak_bytes)} / {ratio_text(build.peak_bytes / build.raw_bytes)}",
+            ],
+            build.ours,
+        )
+        for build in summary.rebuilt
+    ]
+    caption = (
+        f"Medians of {first.rounds} builds each on {first.threads} threads, in turn; "
+        f"small figures are relative to {BASELINE}'s slowest"
+    )
+    return _table(caption, "index", ["build time", "peak memory / raw"], rows)
+
+
+def projected_table(summary: DatasetSummary) -> str:
+    """Recall and speed by width of the search, by what a projection was learned from; empty without."""
+    if not summary.projected:
+        return ""
+    widths = sorted({each.ef for each in summary.projected})
+    of_label = {(each.label, each.ef): each for each in summary.projected}
+    rows = [
+        _row(
+            label,
+            [
+                _with_ratio(f"{of_label[label, ef].recall:.4f}", rate_text(of_label[label, ef].qps))
+                for ef in widths
+            ],
+        )
+        for label in dict.fromkeys(each.label for each in summary.projected)
+    ]
+    caption = (
+        f"Recall@{summary.projected[0].k} by ef; small figures are queries per second, batches, 1 thread"
+    )
+    return _table(caption, "index", [f"ef {ef}" for ef in widths], rows)
+
+
 def filtered_table(summary: DatasetSummary) -> str:
     """Filtered search of libraries: all families in one table, then each; empty without."""
     if not summary.filtered:

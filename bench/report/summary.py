@@ -9,6 +9,7 @@ from typing import Any
 from nearfield.bench.adapters import BASELINE
 from nearfield.bench.frontier import RECALLS, Point, at_recall, geometric_mean
 from nearfield.bench.records import Record, latest_runs
+from nearfield.bench.report.compared import Projected, Rebuilt, build_label, projected, rebuilt
 from nearfield.bench.report.filtered import FilterFamily, filter_family_summaries
 from nearfield.bench.report.pace import Mode, paces
 
@@ -43,8 +44,7 @@ class Build:
     @property
     def label(self) -> str:
         """Competitor and its build parameters."""
-        values = ", ".join(f"{name} {value}" for name, value in self.params.items())
-        return f"{self.competitor} ({values})" if values else self.competitor
+        return build_label(self.competitor, self.params)
 
 
 @dataclass
@@ -55,6 +55,8 @@ class DatasetSummary:
         curves: per mode and competitor, all measured settings (medians over the repeats).
         ours: names of our competitors.
         paces: slowdown of the machine during each run, by which its speeds were corrected.
+        rebuilt: builds that took turns.
+        projected: what LeanVec's projection does.
         filtered: filtered search of libraries, by family.
         cpu_share: CPU seconds per wall second of one-thread timings (median); below 1 where other processes
             took the cores. None without such timings.
@@ -71,6 +73,8 @@ class DatasetSummary:
     builds: list[Build] = field(default_factory=list)
     curves: dict[Mode, dict[str, list[Point]]] = field(default_factory=dict)
     ours: set[str] = field(default_factory=set)
+    rebuilt: list[Rebuilt] = field(default_factory=list)
+    projected: list[Projected] = field(default_factory=list)
     imports: list[Record] = field(default_factory=list)
     http: list[Record] = field(default_factory=list)
     filters: list[Record] = field(default_factory=list)
@@ -143,6 +147,8 @@ def _summarise_dataset(records: Sequence[Record]) -> DatasetSummary:
     pace = paces(records)
     summary.paces = list(pace.values())
     summary.filtered = filter_family_summaries([r for r in records if r["type"] == "filtered"])
+    summary.rebuilt = rebuilt([r for r in records if r["type"] == "rebuild"])
+    summary.projected = projected([r for r in records if r["type"] == "projection"])
     repeated: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         match record["type"]:

@@ -25,15 +25,18 @@ def print_summaries(console: Console, summaries: Sequence[DatasetSummary]) -> No
             _print(console, _speeds(summary, mode))
         for table in (
             _builds(summary),
+            _rebuilt(summary),
+            _projected(summary),
             _filtered(summary),
             _imports(summary),
             _http(summary),
             _filters(summary),
         ):
             _print(console, table)
-    means = mean_ratios(summaries, ("batch", 1))
-    if len(summaries) > 1 and means:
-        _print(console, _means(means))
+    for mode in sorted({mode for summary in summaries for mode in summary.curves}):
+        means = mean_ratios(summaries, mode)
+        if len(summaries) > 1 and means:
+            _print(console, _means(means, mode))
 
 
 def _print(console: Console, table: Table) -> None:
@@ -104,6 +107,30 @@ def _builds(summary: DatasetSummary) -> Table:
     return table
 
 
+def _rebuilt(summary: DatasetSummary) -> Table:
+    table = _table(f"{summary.name}: builds in turn", "index")
+    for column in ("build time", f"of {BASELINE}'s slowest", "peak memory / raw", "rounds"):
+        table.add_column(column, justify="right")
+    for build in summary.rebuilt:
+        table.add_row(
+            Text(build.label, style=_OURS if build.ours else ""),
+            seconds_text(build.seconds),
+            ratio_text(build.times_baseline) or DASH,
+            f"{bytes_text(build.peak_bytes)} / {ratio_text(build.peak_bytes / build.raw_bytes)}",
+            str(build.rounds),
+        )
+    return table
+
+
+def _projected(summary: DatasetSummary) -> Table:
+    table = _table(f"{summary.name}: what a projection learns from, batches, 1 thread", "index")
+    for column in ("ef", "recall", "queries/s"):
+        table.add_column(column, justify="right")
+    for each in summary.projected:
+        table.add_row(each.label, str(each.ef), f"{each.recall:.4f}", rate_text(each.qps))
+    return table
+
+
 def _filtered(summary: DatasetSummary) -> Table:
     table = _table(f"{summary.name}: filtered queries per second at recall {ENOUGH}, 1 thread", "index")
     for column in ("one per call", "one per filter", "best recall", "short"):
@@ -169,9 +196,9 @@ def _filters(summary: DatasetSummary) -> Table:
     return table
 
 
-def _means(means: dict[str, dict[float, float]]) -> Table:
+def _means(means: dict[str, dict[float, float]], mode: Mode) -> Table:
     table = _table(
-        f"all data sets: geometric mean of the speed relative to {BASELINE}, 1 thread", "competitor"
+        f"all data sets: geometric mean of the speed relative to {BASELINE}, {mode_text(mode)}", "competitor"
     )
     for recall in RECALLS:
         table.add_column(f"{recall:.2f}", justify="right")

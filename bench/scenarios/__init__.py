@@ -9,8 +9,10 @@ from nearfield.bench.harness import Reporter
 from nearfield.bench.job import Job
 from nearfield.bench.libraries import measure_libraries
 from nearfield.bench.payloads import filter_families
+from nearfield.bench.scenarios.builds import measure_builds
 from nearfield.bench.scenarios.filtered_libraries import measure_filtered_libraries
 from nearfield.bench.scenarios.filters import measure_filters
+from nearfield.bench.scenarios.projections import has_training_queries, measure_projections
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ def _has_filters(dataset: Dataset) -> bool:
 
 
 SCENARIOS = (
+    Scenario("builds", measure_builds, lambda dataset: True),
     Scenario("search", measure_libraries, lambda dataset: True),
+    Scenario("projections", measure_projections, has_training_queries),
     Scenario("filters", measure_filtered_libraries, _has_filters),
     Scenario("collection-filters", measure_filters, _has_filters),
 )

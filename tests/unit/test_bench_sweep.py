@@ -1,5 +1,6 @@
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nearfield.bench.builds import Cached, cached
 from nearfield.bench.datasets import Dataset, load_dataset
 from nearfield.bench.harness import Pacer, Plan, Reporter, Setting, sweep, worth_timing
 from nearfield.bench.isolate import IsolatedError, isolated
+from nearfield.bench.libraries import in_turn, library_groups
 from nearfield.bench.records import RESULTS, RecordWriter, latest_runs, read_records
 from nearfield.bench.report.pace import paces
 from tests.helpers.bench_sets import write_set
@@ -53,7 +55,7 @@ class _Oracle:
         return self._answers(1, k)[0]
 
     def batch_query(self, queries: NDArray[np.float32], k: int) -> NDArray[Any]:
-        time.sleep(1e-4)
+        time.sleep(3e-3 if self._keep < 10 else 3e-2)  # speed and recall differ, also on a busy machine
         return self._answers(len(queries), k)
 
     def memory_bytes(self) -> tuple[int | None, int]:
@@ -274,16 +276,18 @@ def test_grids_and_names() -> None:
 
 def test_the_command_measures_resumes_and_reports(tmp_path: Path) -> None:
     folder, out = write_set(tmp_path / "tiny-12-ip"), tmp_path / "out"
-    options = ["--quick", "--kinds", "hnsw", "--peers", "hnswlib", "--resume", "--out", str(out)]
+    options = ["--quick", "--kinds", "hnsw", "--peers", "hnswlib,faiss-ivf", "--resume", "--out", str(out)]
     done = CliRunner().invoke(app, [str(folder), "--scenario", "search,filters", *options])
     assert done.exit_code == 0, done.output
     assert "nearfield-hnsw" in done.output and "hnswlib" in done.output
     records = read_records(out / RESULTS)
-    assert [r["competitor"] for r in records if r["type"] == "build"] == ["hnswlib", "nearfield-hnsw"]
-    assert {r["competitor"] for r in records if r["type"] == "search" and r["pacer"]} == {"hnswlib"}
+    built = [(r["library"], r["competitor"]) for r in records if r["type"] == "build"]
+    assert built == [("nearfield", "hnswlib"), ("nearfield", "nearfield-hnsw"), ("faiss-cpu", "faiss-ivf")]
+    paced = {(r["library"], r["competitor"]) for r in records if r["type"] == "search" and r["pacer"]}
+    assert paced == {("faiss-cpu", "hnswlib")}
     filtered = [record for record in records if record["type"] == "filtered"]
     assert {(r["family"], r["competitor"]) for r in filtered} == {
-        (family, name) for family in ("decade", "tag") for name in ("hnswlib", "nearfield-hnsw")
+        (family, name) for family in ("decade", "tag") for name in ("hnswlib", "nearfield-hnsw", "faiss-ivf")
     }
     assert all(r["recall"] == 1.0 and r["short_answers"] == 0 for r in filtered if r["ours"])
     machine = records[0]["machine"]
@@ -295,11 +299,51 @@ def test_the_command_measures_resumes_and_reports(tmp_path: Path) -> None:
     assert len(read_records(out / RESULTS)) == len(records)
 
 
+def test_builds_take_turns_and_projections_are_compared(tmp_path: Path) -> None:
+    folder, out = write_set(tmp_path / "tiny-12-ip"), tmp_path / "out"
+    np.save(folder / "train_queries.npy", np.load(folder / "queries.npy"))
+    options = ["--scenario", "builds,projections", "--kinds", "auto", "--peers", "hnswlib,faiss-flat"]
+    options += ["--repeat", "2", "--resume", "--out", str(out)]
+    done = CliRunner().invoke(app, [str(folder), *options])
+    assert done.exit_code == 0, done.output
+    records = read_records(out / RESULTS)
+    rounds = [(r["competitor"], r["build"].get("M"), r["repeat"]) for r in records if r["type"] == "rebuild"]
+    one = [("hnswlib", 16), ("nearfield-auto", None), ("hnswlib", 32)]
+    assert rounds == [(*build, repeat) for repeat in (0, 1) for build in one]
+    compared = [record for record in records if record["type"] == "projection"]
+    kinds = {
+        (record["index_kind"], record["learned_from"], record["reduced_dimensions"]) for record in compared
+    }
+    assert kinds == {("lvq", "none", 12), ("leanvec", "rows", 12), ("leanvec", "queries", 12)}
+    assert all(record["recall"] > 0.9 and record["qps"] > 0 for record in compared)
+    page = (out / "report.html").read_text()
+    assert "Medians of 2 builds each" in page and "learned from rows and training queries" in page
+    again = CliRunner().invoke(app, [str(folder), *options])
+    assert again.exit_code == 0 and again.output.count("measured already") == 2
+    assert len(read_records(out / RESULTS)) == len(records)
+
+
+def test_ours_and_the_baseline_are_timed_together(dataset: Dataset, tmp_path: Path) -> None:
+    def oracle(name: str, library: str, builds: int, ours: bool = False) -> Competitor:
+        made = _oracle(dataset, name, [], [9], ours=ours)
+        return replace(made, distribution=library, builds=lambda shape: [{"m": m} for m in range(builds)])
+
+    ours, base = oracle("nearfield-a", "nearfield", 3, True), oracle("hnswlib", "hnswlib", 2)
+    other = oracle("other", "elsewhere", 1)
+    assert library_groups([other, ours, base]) == {"nearfield": [base, ours], "elsewhere": [other]}
+    assert library_groups([other, base]) == {"hnswlib": [base], "elsewhere": [other]}
+    indexes = [cached(tmp_path, dataset, c, p, "1") for c in (base, ours) for p in c.builds(Shape(1, 1))]
+    names = [(index.competitor.name, index.params["m"]) for index in in_turn(indexes)]
+    assert names == [
+        ("hnswlib", 0), ("nearfield-a", 0), ("hnswlib", 1), ("nearfield-a", 1), ("nearfield-a", 2),
+    ]  # fmt: skip
+
+
 def test_the_command_explains_its_refusals(tmp_path: Path) -> None:
     runner = CliRunner()
     assert runner.invoke(app, ["generated", "--all"]).exit_code == 2
     unknown = runner.invoke(app, ["generated", "--scenario", "nosuch", "--out", str(tmp_path)])
-    assert unknown.exit_code == 2 and "no scenario nosuch; known: search" in unknown.output
+    assert unknown.exit_code == 2 and "no scenario nosuch; known: builds, search" in unknown.output
     missing = runner.invoke(app, ["nosuch", "--data-dir", str(tmp_path), "--out", str(tmp_path)])
     assert missing.exit_code == 2 and "no data set `nosuch`" in missing.output
     assert runner.invoke(app, ["--out", str(tmp_path)]).exit_code == 2
