@@ -357,6 +357,7 @@ int main() {
     use_pool_from_many_threads();
     normalize_some_rows();
     check_lvq();
+    check_frontier();
     check_encodings();
     check_maxsim();
     std::printf("%d passed, %d failed\n", passed.load(), failed.load());

@@ -11,6 +11,9 @@ void check(bool holds, const std::string& what);
 // LVQ codes: error bounds, extreme rows, both levels, and every tier's scan of them.
 void check_lvq();
 
+// The merge of scored nodes into the frontier of a search, in every tier.
+void check_frontier();
+
 // Panel products, MUVERA encodings, learned cells and pooling.
 void check_encodings();
 

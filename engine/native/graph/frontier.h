@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -17,17 +18,16 @@ public:
     explicit FrontierBuffer(const GraphKernels& kernels) : kernels_(kernels) {}
 
     void reset(std::size_t capacity) {
-        const std::size_t padded = (capacity + 7) / 8 * 8 + 8;
-        if (words_.size() < padded) words_.resize(padded);
-        frontier_ = {words_.data(), capacity, 0, 0};
+        blocks_.assign((capacity + 7) / 8, Block());
+        frontier_ = {blocks_.data()->words, capacity, 0, 0};
     }
     // Keeps no more than `capacity` from now on, at most what `reset` made room for.
     void limit(std::size_t capacity) { frontier_.capacity = capacity; }
 
     std::size_t size() const { return frontier_.size; }
-    std::uint32_t node(std::size_t i) const { return static_cast<std::uint32_t>(words_[i]) >> 1; }
+    std::uint32_t node(std::size_t i) const { return static_cast<std::uint32_t>(frontier_.words[i]) >> 1; }
     float distance(std::size_t i) const {
-        const auto ordered = static_cast<std::uint32_t>(words_[i] >> 32);
+        const auto ordered = static_cast<std::uint32_t>(frontier_.words[i] >> 32);
         return std::bit_cast<float>((ordered & 0x80000000u) != 0 ? ordered ^ 0x80000000u : ~ordered);
     }
 
@@ -38,20 +38,37 @@ public:
     // The nearest node not expanded yet among the first `window`, marked as expanded; false when there is
     // none.
     bool expand_next(std::size_t window, std::uint32_t& node) {
-        const std::size_t end = frontier_.size < window ? frontier_.size : window;
+        const std::size_t end = std::min(frontier_.size, window);
         std::size_t at = frontier_.next;
-        while (at < end && (words_[at] & kExpanded) != 0) ++at;
+        while (at < end && (frontier_.words[at] & kExpanded) != 0) ++at;
         frontier_.next = at;
         if (at >= end) return false;
-        node = static_cast<std::uint32_t>(words_[at]) >> 1;
-        words_[at] |= kExpanded;
+        node = static_cast<std::uint32_t>(frontier_.words[at]) >> 1;
+        frontier_.words[at] |= kExpanded;
         frontier_.next = at + 1;
         return true;
     }
 
+    // Calls visit(node) for the nearest `most` nodes not expanded yet among the first `window`.
+    template <class Visit>
+    void for_next(std::size_t window, std::size_t most, const Visit& visit) const {
+        const std::size_t end = std::min(frontier_.size, window);
+        for (std::size_t at = frontier_.next; at < end && most > 0; ++at) {
+            if ((frontier_.words[at] & kExpanded) != 0) continue;
+            visit(node(at));
+            --most;
+        }
+    }
+
 private:
+    // A line of the cache, so that no access to words lies across two.
+    struct alignas(64) Block {
+        std::uint64_t words[8];
+        Block() { std::fill(words, words + 8, kNoWord); }
+    };
+
     const GraphKernels& kernels_;
-    std::vector<std::uint64_t> words_;
+    std::vector<Block> blocks_;
     Frontier frontier_{};
 };
 

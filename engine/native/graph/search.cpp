@@ -52,7 +52,7 @@ SearchCounts Searcher::search_range(const SearchCall& call, std::size_t first, s
     };
     for (auto& traversal : flight) {
         traversal = borrow();
-        traversal->configure(call.params, call.allow);
+        traversal->configure(call.params, call.allow, flight.size() == 1);
         active += feed(*traversal) ? 1 : 0;
     }
     while (active > 0) {

@@ -29,8 +29,9 @@ Traversal::Traversal(const GraphView& graph)
       ranked_(*kernels().graph),
       visited_(graph.count) {}
 
-void Traversal::configure(const SearchParams& params, const std::uint64_t* allow) {
+void Traversal::configure(const SearchParams& params, const std::uint64_t* allow, bool alone) {
     params_ = params;
+    alone_ = alone;
     allow_ = allow;
     scores_.resize(
         std::max({kBeam * graph_.degree, graph_.entry_count, params.window, kScanBlock + kWordRows}));
@@ -54,16 +55,11 @@ void Traversal::begin(const float* query, std::int64_t* rows, float* distances) 
 
 void Traversal::step(SearchCounts& counts) {
     switch (stage_) {
-        case Stage::idle:
-            return;
-        case Stage::visit:
-            return visit(counts);
-        case Stage::score:
-            return score();
-        case Stage::rerank_secondary:
-            return rerank_secondary();
-        case Stage::rerank_exact:
-            return rerank_exact();
+        case Stage::idle: return;
+        case Stage::visit: return visit(counts);
+        case Stage::score: return score();
+        case Stage::rerank_secondary: return rerank_secondary();
+        case Stage::rerank_exact: return rerank_exact();
     }
 }
 
@@ -124,7 +120,7 @@ void Traversal::admit(const std::uint32_t* nodes, std::size_t count) {
 void Traversal::expand_next() {
     beam_.clear();
     for (std::uint32_t node; beam_.size() < kBeam && nearest_.expand_next(params_.window, node);) {
-        prefetch(graph_.neighbours + node * graph_.degree, graph_.degree * sizeof(std::uint32_t));
+        prefetch_links(node);
         beam_.push_back(node);
     }
     if (!beam_.empty()) {
@@ -154,6 +150,9 @@ void Traversal::visit(SearchCounts& counts) {
     }
     const std::size_t count = visited_.size() - first_new_;
     query_.prefetch_primary(visited_.from(first_new_), count);
+    // Most of the nearest so far come next; the links of a query in company arrive while others compute.
+    if (alone_)
+        nearest_.for_next(params_.window, kBeam, [this](std::uint32_t node) { prefetch_links(node); });
     counts.distances += count;
     counts.hops += beam_.size();
     stage_ = Stage::score;

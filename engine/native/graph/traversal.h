@@ -6,6 +6,7 @@
 
 #include "graph/frontier.h"
 #include "graph/graph_view.h"
+#include "graph/prefetch.h"
 #include "graph/query_forms.h"
 #include "graph/visited_set.h"
 
@@ -19,8 +20,8 @@ public:
 
     bool idle() const { return stage_ == Stage::idle; }
 
-    // `allow` is a bitmap over row numbers, or nullptr.
-    void configure(const SearchParams& params, const std::uint64_t* allow);
+    // `allow` is a bitmap over row numbers, or nullptr; `alone`: nobody takes turns with this traversal.
+    void configure(const SearchParams& params, const std::uint64_t* allow, bool alone);
     // Starts a query [dims], whose answer goes to rows and distances [k].
     void begin(const float* query, std::int64_t* rows, float* distances);
     void step(SearchCounts& counts);
@@ -31,6 +32,9 @@ private:
     bool allowed(std::uint32_t node) const {
         const std::uint32_t row = graph_.row_of[node];
         return (allow_[row >> 6] >> (row & 63) & 1) != 0;
+    }
+    [[gnu::always_inline]] void prefetch_links(std::uint32_t node) const {
+        prefetch(graph_.neighbours + node * graph_.degree, graph_.degree * sizeof(std::uint32_t));
     }
     FrontierBuffer& results() { return allow_ != nullptr ? matches_ : nearest_; }
 
@@ -51,6 +55,7 @@ private:
     const GraphView& graph_;
     SearchParams params_{};
     const std::uint64_t* allow_ = nullptr;
+    bool alone_ = false;
     QueryForms query_;
     FrontierBuffer nearest_;  // what the walk is led by
     FrontierBuffer matches_;  // with a filter: the allowed ones of all it has seen

@@ -1,15 +1,17 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace nearfield::graph {
 
-// Nodes a query has seen, in the order they came: a bitmap, and the list by which it is cleared.
+// Nodes a query has seen, in the order they came. A byte per node tells in which round it was seen last:
+// tests of neighbours then never wait for each other, as they would for the shared words of a bitmap.
 class VisitedSet {
 public:
-    explicit VisitedSet(std::size_t count) : words_((count + 63) / 64) {}
+    explicit VisitedSet(std::size_t count) : rounds_(count) {}
 
     std::size_t size() const { return size_; }
     // The nodes from the i-th on.
@@ -19,27 +21,29 @@ public:
     void add(const std::uint32_t* nodes, std::size_t count) {
         if (nodes_.size() < size_ + count) nodes_.resize(2 * (size_ + count));
         std::uint32_t* list = nodes_.data();
-        std::uint64_t* words = words_.data();
+        std::uint8_t* rounds = rounds_.data();
+        const std::uint8_t round = round_;
         std::size_t size = size_;
         for (std::size_t i = 0; i < count; ++i) {
             const std::uint32_t node = nodes[i];
-            std::uint64_t& word = words[node >> 6];
-            const std::uint64_t before = word;
             list[size] = node;  // kept only if new: no branch to mispredict
-            size += ~before >> (node & 63) & 1;
-            word = before | std::uint64_t{1} << (node & 63);
+            size += rounds[node] != round ? 1 : 0;
+            rounds[node] = round;
         }
         size_ = size;
     }
 
     void clear() {
-        for (std::size_t i = 0; i < size_; ++i) words_[nodes_[i] >> 6] = 0;
         size_ = 0;
+        if (++round_ != 0) return;
+        std::fill(rounds_.begin(), rounds_.end(), std::uint8_t{0});
+        round_ = 1;
     }
 
 private:
-    std::vector<std::uint64_t> words_;
+    std::vector<std::uint8_t> rounds_;
     std::vector<std::uint32_t> nodes_;
+    std::uint8_t round_ = 1;
     std::size_t size_ = 0;
 };
 

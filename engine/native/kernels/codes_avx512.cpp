@@ -48,18 +48,23 @@ __m128i load_tails(const std::uint8_t* a, const std::uint8_t* b) {
                               _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b)));
 }
 
-void finish4(const std::uint8_t* const* rows, std::size_t tail, const std::int32_t* dots, float scale,
-             float sum, float weight, float* out) {
+__m128 finished(const std::uint8_t* const* rows, std::size_t tail, __m128 dot, float scale, float sum,
+                float weight) {
     const __m128 ab = _mm_castsi128_ps(load_tails(rows[0] + tail, rows[1] + tail));
     const __m128 cd = _mm_castsi128_ps(load_tails(rows[2] + tail, rows[3] + tail));
     const __m128i halves = _mm_castps_si128(_mm_shuffle_ps(ab, cd, 0x88));
     const __m128 norm = _mm_shuffle_ps(ab, cd, 0xdd);
     const __m128 step = _mm_cvtph_ps(_mm_cvtepi32_epi16(halves));
     const __m128 bias = _mm_cvtph_ps(_mm_cvtepi32_epi16(_mm_srli_epi32(halves, 16)));
-    const __m128 dot = _mm_cvtepi32_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(dots)));
     const __m128 product = _mm_mul_ps(_mm_mul_ps(_mm_set1_ps(scale), step), dot);
     const __m128 estimate = _mm_fmadd_ps(_mm_set1_ps(sum), bias, product);
-    _mm_storeu_ps(out, _mm_fmsub_ps(_mm_set1_ps(weight), norm, estimate));
+    return _mm_fmsub_ps(_mm_set1_ps(weight), norm, estimate);
+}
+
+void finish4(const std::uint8_t* const* rows, std::size_t tail, const std::int32_t* dots, float scale,
+             float sum, float weight, float* out) {
+    const __m128 dot = _mm_cvtepi32_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(dots)));
+    _mm_storeu_ps(out, finished(rows, tail, dot, scale, sum, weight));
 }
 
 QuantizedVector quantize(const float* values, std::size_t dims, std::int8_t* out) {
@@ -85,8 +90,57 @@ QuantizedVector quantize(const float* values, std::size_t dims, std::int8_t* out
 
 #include "kernels/code_tiles.inl"
 
+// The scan of rows of few blocks: the query stays in registers, four rows take turns.
+template <int Bits, std::size_t Blocks>
+void scan_blocks(const CodeScan& s) {
+    constexpr std::size_t kParts = Bits == 4 ? 2 * Blocks : Blocks;
+    const __m512i nibble = _mm512_set1_epi8(15);
+    __m512i query[kParts];
+    for (std::size_t p = 0; p < kParts; ++p) query[p] = _mm512_loadu_si512(s.query + p * kBlock);
+    const std::size_t tail = s.stride - kTail;
+    for (std::size_t i = 0; i < s.count; i += 4) {
+        const std::uint8_t* rows[4];
+        for (std::size_t j = 0; j < 4; ++j) {
+            const std::size_t at = i + j < s.count ? i + j : s.count - 1;
+            rows[j] = s.rows + (s.ids != nullptr ? s.ids[at] : at) * s.stride;
+        }
+        __m512i sums[4];
+        for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+        for (std::size_t b = 0; b < Blocks; ++b) {
+            for (std::size_t j = 0; j < 4; ++j) {
+                const __m512i codes = _mm512_loadu_si512(rows[j] + b * kBlock);
+                if constexpr (Bits == 4) {
+                    const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
+                    sums[j] = _mm512_dpbusd_epi32(sums[j], _mm512_and_si512(codes, nibble), query[2 * b]);
+                    sums[j] = _mm512_dpbusd_epi32(sums[j], high, query[2 * b + 1]);
+                } else {
+                    sums[j] = _mm512_dpbusd_epi32(sums[j], codes, query[b]);
+                }
+            }
+        }
+        const __m128 dot = _mm_cvtepi32_ps(totals(sums[0], sums[1], sums[2], sums[3]));
+        const __m128 found = finished(rows, tail, dot, s.scale, s.sum, s.weight);
+        if (i + 4 <= s.count) {
+            _mm_storeu_ps(s.out + i, found);
+        } else {
+            _mm_mask_storeu_ps(s.out + i, static_cast<__mmask8>((1u << (s.count - i)) - 1u), found);
+        }
+    }
+}
+
+template <int Bits>
+void scan_rows(const CodeScan& s) {
+    switch (s.blocks) {
+        case 1: return scan_blocks<Bits, 1>(s);
+        case 2: return scan_blocks<Bits, 2>(s);
+        case 3: return scan_blocks<Bits, 3>(s);
+        case 4: return scan_blocks<Bits, 4>(s);
+        default: return scan<Bits>(s);
+    }
+}
+
 }  // namespace
 
-const CodeKernels kAvx512CodeKernels = {"avx512", scan<4>, scan<8>, quantize, dot_rows, dot_tile};
+const CodeKernels kAvx512CodeKernels = {"avx512", scan_rows<4>, scan_rows<8>, quantize, dot_rows, dot_tile};
 
 }  // namespace nearfield

@@ -13,7 +13,7 @@ void merge(Frontier& frontier, const float* distances, const std::uint32_t* node
         bits ^= (bits >> 31) != 0 ? 0xffffffffu : 0x80000000u;
         const std::uint64_t word = static_cast<std::uint64_t>(bits) << 32 | nodes[i] << 1;
         const bool full = frontier.size == frontier.capacity;
-        if (full && bits >= words[frontier.size - 1] >> 32) continue;
+        if (full && word >= words[frontier.size - 1]) continue;
         std::size_t at = full ? frontier.size - 1 : frontier.size++;
         for (; at > 0 && words[at - 1] > word; --at) words[at] = words[at - 1];
         words[at] = word;
