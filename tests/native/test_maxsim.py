@@ -63,6 +63,40 @@ def test_threads_and_batches_change_no_bit(encoding: TokenEncoding) -> None:
         assert (alone.rows[0] == whole.rows[i]).all() and (alone.distances[0] == whole.distances[i]).all()
 
 
+def hostile_halves(random: np.random.Generator, dims: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    """Long documents: near and equal tokens, tiny, huge, zero and infinite ones."""
+    sizes = random.integers(1, 400, 40)
+    values = random.standard_normal((int(sizes.sum()), dims)).astype(np.float16)
+    bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    for document in range(0, 40, 2):
+        part = values[bounds[document] : bounds[document + 1]]
+        part[:] = part[0] * (1 + 2**-9 * random.integers(0, 3, part.shape)).astype(np.float16)
+    values[bounds[5] : bounds[6]] = values[bounds[5]]
+    values[bounds[9] : bounds[10]] *= np.float16(6e-8)
+    values[bounds[11] : bounds[12] : 3] *= np.float16(1e4)
+    values[bounds[13] : bounds[14]] = 0
+    values[bounds[15], 0] = np.inf
+    return values, bounds
+
+
+@pytest.mark.parametrize("dims", [32, 47, 128])
+def test_one_query_alone_has_the_batches_maxima(dims: int) -> None:
+    """A query alone may leave out tokens that cannot hold a maximum; in a batch of many tokens none are."""
+    random = np.random.default_rng(dims)
+    documents = TokenRows.encode(*hostile_halves(random, dims), TokenEncoding.FLOAT16)
+    starts = np.cumsum([0, 1, 7, 16, 17, 20, 24, 25, 33, 48, 40]).astype(np.int64)
+    queries = tokens_of(int(starts[-1]), dims, 6)
+    queries[starts[1] : starts[2]] *= 1e-30
+    queries[starts[3] : starts[4]] *= 1e30
+    queries[starts[6] : starts[7], ::2] = 0
+    batch = maxsim_scan(queries, starts, documents, 40)
+    for i in range(len(starts) - 1):
+        part = np.array([0, starts[i + 1] - starts[i]], np.int64)
+        alone = maxsim_scan(queries[starts[i] : starts[i + 1]], part, documents, 40)
+        assert np.array_equal(alone.distances[0], batch.distances[i], equal_nan=True), i
+        assert np.array_equal(alone.rows[0], batch.rows[i]), i
+
+
 def test_equal_scores_go_by_number() -> None:
     documents = TokenRows.encode(
         np.ones((700, 3), np.float32), None, TokenEncoding.FLOAT32, tokens_per_document=7

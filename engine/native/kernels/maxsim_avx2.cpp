@@ -19,6 +19,9 @@ Vec zero() { return _mm256_setzero_ps(); }
 Vec load(const float* from) { return _mm256_loadu_ps(from); }
 void store(float* to, Vec a) { _mm256_storeu_ps(to, a); }
 Vec spread(const float* from) { return _mm256_broadcast_ss(from); }
+struct PairSplit {
+    static constexpr bool kPays = false;
+};
 Vec multiply(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 Vec multiply_add(Vec a, Vec b, Vec sum) { return _mm256_fmadd_ps(a, b, sum); }
 Vec largest(Vec a, Vec b) { return _mm256_max_ps(a, b); }
@@ -103,8 +106,8 @@ void split_halves(const std::uint32_t* pairs, float* low, float* high) {
 
 }  // namespace
 
-const MaxSimKernels kAvx2MaxSimKernels = {"avx2",    kLanes,       kPanelVectors, kMostShare,
-                                          kGroup,    sizeof(Code), widen,         unpack<4>,
-                                          unpack<8>, float_maxima, code_maxima,   weighted_sum};
+const MaxSimKernels kAvx2MaxSimKernels = {"avx2",       kLanes,       kPanelVectors, kMostShare, kGroup,
+                                          sizeof(Code), widen,        unpack<4>,     unpack<8>,  float_maxima,
+                                          code_maxima,  weighted_sum, nullptr};
 
 }  // namespace nearfield

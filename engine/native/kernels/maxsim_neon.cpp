@@ -18,6 +18,9 @@ Vec zero() { return vdupq_n_f32(0.0f); }
 Vec load(const float* from) { return vld1q_f32(from); }
 void store(float* to, Vec a) { vst1q_f32(to, a); }
 Vec spread(const float* from) { return vld1q_dup_f32(from); }
+struct PairSplit {
+    static constexpr bool kPays = false;
+};
 Vec multiply(Vec a, Vec b) { return vmulq_f32(a, b); }
 Vec multiply_add(Vec a, Vec b, Vec sum) { return vfmaq_f32(sum, a, b); }
 Vec largest(Vec a, Vec b) { return vmaxq_f32(a, b); }
@@ -79,8 +82,8 @@ void split_halves(const std::uint32_t* pairs, float* low, float* high) {
 
 }  // namespace
 
-const MaxSimKernels kNeonMaxSimKernels = {"neon",    kLanes,       kPanelVectors, kMostShare,
-                                          kGroup,    sizeof(Code), widen,         unpack<4>,
-                                          unpack<8>, float_maxima, code_maxima,   weighted_sum};
+const MaxSimKernels kNeonMaxSimKernels = {"neon",       kLanes,       kPanelVectors, kMostShare, kGroup,
+                                          sizeof(Code), widen,        unpack<4>,     unpack<8>,  float_maxima,
+                                          code_maxima,  weighted_sum, nullptr};
 
 }  // namespace nearfield

@@ -3,6 +3,8 @@
 //   rows_of(vectors, share): document tokens of a tile whose sums and operands fit the registers
 //   Vec: kLanes floats; zero(), load(floats), store(floats, Vec), spread(float*), multiply_add(a, b, sum),
 //   multiply, largest(a, b), total(Vec), load_first(floats, count): zeros beyond
+//   PairSplit: kPays; where it does, spread(floats): two in turns, first(Vec), second(Vec): one of them in
+//   every lane
 //   mix<share>(Vec*): part i of the lanes from register i; fold<share>(Vec): the largest of the parts, in the
 //   first
 //   widen_some(halves, out): kWidened of them
@@ -14,50 +16,11 @@
 // Every product sums its dimensions in order in one lane, whatever the tile, so a score does not depend on
 // what else is computed with it.
 
+#include "kernels/maxsim_shapes.inl"
+
 constexpr std::size_t kCodeBlock = 64;
 constexpr std::size_t kCodeTail = 8;  // step f16, bias f16, norm f32
 constexpr std::size_t kFetchDims = 16;
-constexpr std::size_t kLineBytes = 64;
-
-// Spreads the lines to fetch over the steps of a tile.
-class Fetcher {
-public:
-    Fetcher(const FetchAhead& ahead, std::size_t steps)
-        : next_(ahead.from),
-          left_((ahead.bytes + kLineBytes - 1) / kLineBytes),
-          each_(steps == 0 ? 0 : (left_ + steps - 1) / steps) {}
-
-    inline __attribute__((always_inline)) void step() {
-        std::size_t lines = each_ < left_ ? each_ : left_;
-        left_ -= lines;
-        for (; lines > 0; --lines, next_ += kLineBytes) __builtin_prefetch(next_, 0, 3);
-    }
-
-private:
-    const unsigned char* next_;
-    std::size_t left_;
-    std::size_t each_;
-};
-
-// The sums of one tile. The last register of query tokens may hold few of them, `Share` times over: it then
-// meets that many document tokens at once, mixed into one register.
-template <class T, std::size_t Vectors, std::size_t Rows, std::size_t Share>
-struct Sums {
-    static constexpr std::size_t kGroups = (Rows + Share - 1) / Share;
-    T whole[Rows][Vectors];  // all but the last of each
-    T shared[kGroups];
-};
-
-template <class T, std::size_t Vectors, std::size_t Rows, std::size_t Share>
-inline __attribute__((always_inline)) void clear(Sums<T, Vectors, Rows, Share>& sums, T nothing) {
-#pragma GCC unroll 16
-    for (std::size_t r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-        for (std::size_t v = 0; v + 1 < Vectors; ++v) sums.whole[r][v] = nothing;
-    }
-#pragma GCC unroll 16
-    for (std::size_t g = 0; g < sums.kGroups; ++g) sums.shared[g] = nothing;
-}
 
 template <std::size_t Vectors, std::size_t Rows, std::size_t Share>
 inline __attribute__((always_inline)) void multiply_dims(Sums<Vec, Vectors, Rows, Share>& sums,
@@ -88,6 +51,23 @@ inline __attribute__((always_inline)) void multiply_dims(Sums<Vec, Vectors, Rows
     }
 }
 
+// The same for one register of query tokens and an even number of dimensions, where as many broadcasts as
+// products would hold the multipliers up: coordinates are broadcast in twos and split in registers.
+template <class Split, std::size_t Rows, std::size_t Share>
+inline __attribute__((always_inline)) void multiply_pairs(Sums<Vec, 1, Rows, Share>& sums, const float* panel,
+                                                          const float* tokens, std::size_t stride,
+                                                          std::size_t dims) {
+    for (std::size_t k = 0; k < dims; k += 2, panel += 2 * kLanes, tokens += 2) {
+        const Vec first = load(panel), second = load(panel + kLanes);
+#pragma GCC unroll 16
+        for (std::size_t r = 0; r < Rows; ++r) {
+            const Vec pair = Split::spread(tokens + r * stride);
+            sums.shared[r] = multiply_add(first, Split::first(pair), sums.shared[r]);
+            sums.shared[r] = multiply_add(second, Split::second(pair), sums.shared[r]);
+        }
+    }
+}
+
 template <std::size_t Vectors, std::size_t Rows, std::size_t Share>
 void float_tile(const FloatTokens& t, std::size_t first, Fetcher& fetcher) {
     const float* tokens = t.tokens + first * t.dims;
@@ -96,7 +76,11 @@ void float_tile(const FloatTokens& t, std::size_t first, Fetcher& fetcher) {
     std::size_t k = 0;
     for (; k + kFetchDims <= t.dims; k += kFetchDims) {
         fetcher.step();
-        multiply_dims(sums, t.panel + k * Vectors * kLanes, tokens + k, t.dims, kFetchDims);
+        if constexpr (PairSplit::kPays && Vectors == 1 && Share == 1) {
+            multiply_pairs<PairSplit>(sums, t.panel + k * kLanes, tokens + k, t.dims, kFetchDims);
+        } else {
+            multiply_dims(sums, t.panel + k * Vectors * kLanes, tokens + k, t.dims, kFetchDims);
+        }
     }
     multiply_dims(sums, t.panel + k * Vectors * kLanes, tokens + k, t.dims, t.dims - k);
 #pragma GCC unroll 16
@@ -119,29 +103,7 @@ void code_tile(const CodeTokens& t, std::size_t first, Fetcher& fetcher) {
     const auto* panel = static_cast<const Code*>(t.panel);
     const auto* codes = static_cast<const Code*>(t.codes) + first * t.stride;
     fetcher.step();
-    for (std::size_t n = 0; n < t.groups; ++n, panel += Vectors * kLanes * kGroup, codes += kGroup) {
-        Codes query[Vectors];
-#pragma GCC unroll 16
-        for (std::size_t v = 0; v < Vectors; ++v) query[v] = load_codes(panel + v * kLanes * kGroup);
-#pragma GCC unroll 16
-        for (std::size_t g = 0; g < sums.kGroups; ++g) {
-            Codes token[Share];
-#pragma GCC unroll 16
-            for (std::size_t i = 0; i < Share; ++i) {
-                const std::size_t r = g * Share + i;
-                if (r >= Rows) {
-                    token[i] = token[0];
-                    continue;
-                }
-                token[i] = spread_codes(codes + r * t.stride);
-#pragma GCC unroll 16
-                for (std::size_t v = 0; v + 1 < Vectors; ++v) {
-                    sums.whole[r][v] = add_products(sums.whole[r][v], token[i], query[v]);
-                }
-            }
-            sums.shared[g] = add_products(sums.shared[g], mix_codes<Share>(token), query[Vectors - 1]);
-        }
-    }
+    multiply_groups(sums, panel, codes, t.stride, t.groups);
     const float* steps = t.steps + first;
     const float* biases = t.biases + first;
 #pragma GCC unroll 16
@@ -189,43 +151,6 @@ struct CodeTiles {
         code_tile<Vectors, Rows, Share>(t, first, fetcher);
     }
 };
-
-// Tiles of `rows` tokens from `first`, `count` of them.
-template <class Tiles, std::size_t Vectors, std::size_t Rows, std::size_t Share>
-void run_tiles(const typename Tiles::Tokens& t, std::size_t first, std::size_t count, std::size_t rows,
-               Fetcher& fetcher) {
-    if (rows == Rows) {
-        for (; count > 0; --count, first += Rows) {
-            Tiles::template tile<Vectors, Rows, Share>(t, first, fetcher);
-        }
-    } else if constexpr (Rows > 1) {
-        run_tiles<Tiles, Vectors, Rows - 1, Share>(t, first, count, rows, fetcher);
-    }
-}
-
-// Tokens in as few tiles as fit, of sizes as equal as they get: a last tile of one or two tokens would leave
-// the multipliers waiting for each other.
-template <class Tiles, std::size_t Vectors, std::size_t Share>
-void maxima_of(const typename Tiles::Tokens& t) {
-    if constexpr (Vectors > 1) {
-        if (t.vectors < Vectors) return maxima_of<Tiles, Vectors - 1, Share>(t);
-    }
-    constexpr std::size_t kRows = rows_of(Vectors, Share);
-    const std::size_t tiles = (t.count + kRows - 1) / kRows;
-    if (tiles == 0) return;
-    const std::size_t rows = t.count / tiles, larger = t.count % tiles;
-    Fetcher fetcher(t.ahead, tiles * Tiles::steps(t));
-    run_tiles<Tiles, Vectors, kRows, Share>(t, 0, larger, rows + 1, fetcher);
-    run_tiles<Tiles, Vectors, kRows, Share>(t, larger * (rows + 1), tiles - larger, rows, fetcher);
-}
-
-template <class Tiles, std::size_t Share>
-void shared_maxima(const typename Tiles::Tokens& t) {
-    if constexpr (Share > 1) {
-        if (t.share < Share) return shared_maxima<Tiles, Share / 2>(t);
-    }
-    maxima_of<Tiles, kPanelVectors, Share>(t);
-}
 
 void float_maxima(const FloatTokens& tokens) { shared_maxima<FloatTiles, kMostShare>(tokens); }
 void code_maxima(const CodeTokens& tokens) { shared_maxima<CodeTiles, kMostShare>(tokens); }

@@ -11,7 +11,8 @@ constexpr std::size_t kBlockTokensMin = 24;     // two tiles of the narrowest pa
 constexpr std::size_t kBlockTokensMax = 256;
 constexpr std::size_t kConstantsAtOnce = 16;  // kernels write the codes' constants in groups of this many
 
-std::size_t block_tokens(const Documents& documents, bool as_codes) {
+std::size_t block_tokens(const Documents& documents, bool as_codes, bool filtered) {
+    if (filtered) return FilteredMaxima::kTokensMax;
     const std::size_t bytes = documents.dims * (as_codes ? 1 : sizeof(float));
     return std::clamp(kBlockBytes / bytes, kBlockTokensMin, kBlockTokensMax);
 }
@@ -26,10 +27,13 @@ DocumentScorer::DocumentScorer(const MaxSimKernels& kernels, const PackedQueries
     : kernels_(kernels),
       queries_(queries),
       documents_(documents),
-      block_tokens_(block_tokens(documents, queries.as_codes())),
+      filtered_(FilteredMaxima::pays(kernels, queries, documents)
+                    ? std::make_optional<FilteredMaxima>(kernels, queries, documents)
+                    : std::nullopt),
+      block_tokens_(block_tokens(documents, queries.as_codes(), filtered_.has_value())),
       code_stride_(unpacked_stride(documents.dims)),
       maxima_(kBatch * queries.padded_tokens()),
-      floats_(documents.type == TokenType::f16 ? block_tokens_ * documents.dims : 0),
+      floats_(documents.type == TokenType::f16 && !filtered_ ? block_tokens_ * documents.dims : 0),
       codes_(queries.as_codes() ? block_tokens_ * code_stride_ * kernels.code_bytes : 0),
       steps_(queries.as_codes() ? block_tokens_ + (kBatch + 1) * kConstantsAtOnce : 0),
       biases_(steps_.size()) {}
@@ -37,7 +41,11 @@ DocumentScorer::DocumentScorer(const MaxSimKernels& kernels, const PackedQueries
 void DocumentScorer::score(const std::int64_t* documents, std::size_t count, float* out) {
     std::fill_n(maxima_.data(), count * queries_.padded_tokens(), -std::numeric_limits<float>::infinity());
     cut(documents, count);
-    for (std::size_t first = 0; first < pieces_.size();) {
+    for (std::size_t p = 0; filtered_ && p < pieces_.size(); ++p) {
+        filtered_->raise(pieces_[p].first, pieces_[p].count, ahead_of(p + 1),
+                         maxima_.data() + pieces_[p].place * queries_.padded_tokens());
+    }
+    for (std::size_t first = 0; !filtered_ && first < pieces_.size();) {
         const std::size_t last = block_end(first);
         if (documents_.type != TokenType::f32) unpack(first, last);
         multiply(first, last);

@@ -2,17 +2,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "kernels/maxsim_kernels.h"
 #include "multivector/maxsim.h"
 #include "multivector/packed_queries.h"
+#include "multivector/token_filter.h"
 
 namespace nearfield::multivector {
 
 // Scores packed queries against documents; one thread's. Documents are cut into blocks of tokens that stay in
 // the first-level cache while every panel of query tokens meets them; halves and codes are unpacked there,
-// once for all panels.
+// once for all panels. A single panel may meet most tokens rounded (`FilteredMaxima`).
 class DocumentScorer {
 public:
     static constexpr std::size_t kBatch = 64;  // most documents at once
@@ -39,6 +41,7 @@ private:
     const MaxSimKernels& kernels_;
     const PackedQueries& queries_;
     const Documents& documents_;
+    std::optional<FilteredMaxima> filtered_;
     std::size_t block_tokens_;
     std::size_t code_stride_;
     std::vector<Piece> pieces_;

@@ -42,6 +42,7 @@ public:
 
     bool as_codes() const { return as_codes_; }
     std::size_t count() const { return bounds_.size() - 1; }
+    std::size_t tokens() const { return bounds_.back(); }
     std::size_t padded_tokens() const { return padded_; }
     const std::vector<Panel>& panels() const { return panels_; }
     const float* float_panel(const Panel& panel) const { return floats_.data() + panel.first * dims_; }
