@@ -255,7 +255,7 @@ class Collection:
         parts = self._parts
 
         def of(segment: Segment, name: str) -> SegmentRecall:
-            index = segment.index(name)
+            index = segment.index(name) or segment.multivector_index(name)
             manifest = parts.manifests.get(segment.id) if isinstance(segment, SealedSegment) else None
             if index is None or manifest is None or name not in manifest.indexes:
                 return SegmentRecall(segment.count, None, None)

@@ -112,6 +112,7 @@ class CollectionSearcher:
             if not len(query):
                 raise InvalidRequest("expected at least one vector in the query's matrix, got none", path)
             require_document_limits(len(query), spec, path)
+            _require_candidates(stage)
         require_dimensions(query.shape[-1] if query.ndim else 0, spec)
         require_finite(query, path)
 
@@ -203,3 +204,18 @@ class CollectionSearcher:
                 ]
             )
         return answers
+
+
+def _require_candidates(stage: Stage) -> None:
+    """MaxSim cannot find more documents than it ranks.
+
+    Raises:
+        InvalidRequest: fewer candidates than hits are asked for.
+    """
+    hits = stage.limit + (stage.offset if isinstance(stage, SearchRequest) else 0)
+    candidates = stage.params.search.get("candidates")
+    if candidates is not None and 0 < candidates < hits and not stage.params.exact:
+        raise InvalidRequest(
+            f"candidates must be at least limit and offset together, which is {hits}, got {candidates}",
+            "params.candidates",
+        )

@@ -116,11 +116,14 @@ def knob(params: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
-def target_recall(params: Mapping[str, Any]) -> float | None:
+def target_recall(params: Mapping[str, Any], others: Sequence[str] = ("ef", "nprobe")) -> float | None:
     """The search knob `target_recall`: above 0, at most 1; None when not given.
 
+    Args:
+        others: knobs that say the same in another way.
+
     Raises:
-        InvalidRequest: something else was given, or `ef` or `nprobe` as well.
+        InvalidRequest: something else was given, or one of the others as well.
     """
     value = params.get("target_recall")
     if value is None:
@@ -129,7 +132,7 @@ def target_recall(params: Mapping[str, Any]) -> float | None:
         raise InvalidRequest(
             f"target_recall must be a number above 0 and at most 1, got {value!r:.80}", "params.target_recall"
         )
-    for other in ("ef", "nprobe"):
+    for other in others:
         if params.get(other) is not None:
             raise InvalidRequest(f"expected one of target_recall and {other}, got both", "params")
     return float(value)
@@ -139,6 +142,6 @@ def not_calibrated(kind: str) -> InvalidRequest:
     """The error where a recall is asked of an index for which none was measured."""
     return InvalidRequest(
         f"target_recall needs an index that was calibrated when it was built, and this one of kind `{kind}` "
-        "was not: kinds graph, lvq and leanvec are, unless they were built with `calibrate: false`",
+        "was not: kinds graph, lvq, leanvec and muvera are, unless they were built with `calibrate: false`",
         "params.target_recall",
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,8 @@ class MultiVectorIndex(Protocol):
             queries: float32 [Q, d], the tokens of all queries back to back.
             query_offsets: int64 [nq + 1], query i is queries[query_offsets[i]:query_offsets[i + 1]].
             params: search knobs: `candidates` (documents that MaxSim ranks), `oversampling` (the same as a
-                multiple of k), `exact` (all of them), `ef` (window of the candidates' graph), `threads`.
+                multiple of k), `exact` (all of them), `target_recall` (as many as give that; it excludes the
+                others), `ef` (window of the candidates' graph), `threads`.
             allow: uint64 [ceil(count / 64)] bitmap of documents; None allows all.
 
         Returns:
@@ -81,7 +82,8 @@ class MultiVectorIndexBuilder(Protocol):
         """Build over documents, which the index keeps a reference to.
 
         Args:
-            context: its `training_queries` are the tokens of real queries, float32 [m, d].
+            context: its `training_queries` are the tokens of real queries, float32 [m, d], and its
+                `training_offsets` tell one from the next.
         """
         ...
 
@@ -90,5 +92,27 @@ class MultiVectorIndexBuilder(Protocol):
 
         Raises:
             Corrupted: the files do not belong to these documents or are damaged: rebuild from the tokens.
+        """
+        ...
+
+
+@runtime_checkable
+class ExtendingMultiVectorBuilder(Protocol):
+    """A builder that can also make an index from one of nearly the same documents."""
+
+    def extend(
+        self,
+        previous: MultiVectorIndex,
+        origin: NDArray[np.int64],
+        documents: TokenRows,
+        params: Mapping[str, Any],
+        context: BuildContext,
+    ) -> MultiVectorIndex | None:
+        """An index over documents of which many are in `previous`; None where a new build is better.
+
+        Args:
+            previous: this builder's, of the same params; stays as it is.
+            origin: int64 [n], the document of `previous` that each document is, -1 for those it does not
+                have; no document of it comes twice. Those that do not come are left out.
         """
         ...

@@ -75,6 +75,8 @@ class BuildContext:
         threads: worker threads to use.
         seed: same seed and input, same bytes.
         training_queries: float32 [m, d] sample of real queries, or None.
+        training_offsets: int64 [q + 1] where these are the tokens of q queries for multi-vectors: query i is
+            training_queries[training_offsets[i]:training_offsets[i + 1]]. None where that is not known.
     """
 
     threads: int = 1
@@ -82,6 +84,7 @@ class BuildContext:
     training_queries: NDArray[np.float32] | None = None
     progress: Progress | None = None
     cancel: Cancel | None = None
+    training_offsets: NDArray[np.int64] | None = None
 
 
 class VectorIndex(Protocol):

@@ -6,9 +6,21 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearfield.engine.errors import Cancelled
-from nearfield.engine.index.protocol import BuildContext, Cancel, ExtendingBuilder, VectorIndex
+from nearfield.engine.index.multivector import (
+    ExtendingMultiVectorBuilder,
+    MultiVectorIndex,
+    MultiVectorIndexBuilder,
+)
+from nearfield.engine.index.protocol import (
+    BuildContext,
+    Cancel,
+    ExtendingBuilder,
+    IndexBuilder,
+    VectorIndex,
+)
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.index.wanted import resolve_index
 from nearfield.engine.maintenance import policy
@@ -118,11 +130,16 @@ def can_extend(parts: CollectionStore) -> bool:
     """Whether the indexes that large segments are to have can take in rows."""
     wanted = {name: wanted_index(parts, name, parts.config.sealed_rows_max) for name in parts.schema.vectors}
     return all(
-        parts.schema.vectors[name].multivector is None
-        and isinstance(parts.registry.builder(spec.kind), ExtendingBuilder)
+        isinstance(_builder(parts, name, spec), ExtendingBuilder | ExtendingMultiVectorBuilder)
         for name, spec in wanted.items()
         if spec is not None
     )
+
+
+def _builder(parts: CollectionStore, name: str, spec: IndexSpec) -> IndexBuilder | MultiVectorIndexBuilder:
+    if parts.schema.vectors[name].multivector is None:
+        return parts.registry.builder(spec.kind)
+    return parts.registry.multivector_builder(spec.kind)
 
 
 def _built(
@@ -137,16 +154,14 @@ def _built(
     spec = wanted_index(parts, name, segment.count)
     assert spec is not None
     context = BuildContext(threads=parts.config.threads, seed=parts.config.seed, cancel=cancel)
-    index: BuiltIndex | None
-    if vector.multivector is not None:
+    index = _extended(parts, segment, name, spec, context, sources)
+    if index is None and vector.multivector is not None:
         builder = parts.registry.multivector_builder(spec.kind)
         index = builder.build(segment.tokens(name), spec.params, context)
-    else:
-        index = _extended(parts, segment, name, spec, context, sources)
-        if index is None:
-            index = parts.registry.builder(spec.kind).build(
-                segment.vectors(name), vector.distance.metric, spec.params, context
-            )
+    elif index is None:
+        index = parts.registry.builder(spec.kind).build(
+            segment.vectors(name), vector.distance.metric, spec.params, context
+        )
     return index, save_index(segment, name, vector.index, spec, index)
 
 
@@ -157,34 +172,64 @@ def _extended(
     spec: IndexSpec,
     context: BuildContext,
     sources: Sequence[SealedSegment],
-) -> VectorIndex | None:
+) -> BuiltIndex | None:
     """The index of the largest source that has what is wanted, changed to the rows of a new segment.
 
     None where no source has one, or where it could not be changed or better is not.
     """
-    builder = parts.registry.builder(spec.kind)
     suitable = [
-        (source.live_count, source.id, source, index)
+        (source.live_count, source.id, source)
         for source in sources
-        if (index := source.index(name)) is not None
+        if name in source.indexes
         and (stored := parts.manifests[source.id].indexes.get(name)) is not None
         and stored.spec == spec
     ]
-    if not suitable or not isinstance(builder, ExtendingBuilder):
+    if not suitable:
         return None
-    _, _, source, index = max(suitable, key=lambda entry: entry[:2])
+    source = max(suitable, key=lambda entry: entry[:2])[2]
     local, inside = local_positions(source, segment.rows)
-    metric = parts.schema.vectors[name].distance.metric
+    origin = np.where(inside, local, -1)
     try:
-        return builder.extend(
-            index, np.where(inside, local, -1), segment.vectors(name), metric, spec.params, context
-        )
+        if parts.schema.vectors[name].multivector is not None:
+            return _changed_documents(parts, source, segment, name, spec, origin, context)
+        return _changed_rows(parts, source, segment, name, spec, origin, context)
     except Cancelled:
         raise
     except Exception as error:
         # Whatever is wrong with the old index, the rows are there to build a new one.
         _log.warning("%s: the index of %s could not be extended", parts.directory.name, name, exc_info=error)
         return None
+
+
+def _changed_rows(
+    parts: CollectionStore,
+    source: SealedSegment,
+    segment: SealedSegment,
+    name: str,
+    spec: IndexSpec,
+    origin: NDArray[np.int64],
+    context: BuildContext,
+) -> VectorIndex | None:
+    builder, index = parts.registry.builder(spec.kind), source.index(name)
+    if index is None or not isinstance(builder, ExtendingBuilder):
+        return None
+    metric = parts.schema.vectors[name].distance.metric
+    return builder.extend(index, origin, segment.vectors(name), metric, spec.params, context)
+
+
+def _changed_documents(
+    parts: CollectionStore,
+    source: SealedSegment,
+    segment: SealedSegment,
+    name: str,
+    spec: IndexSpec,
+    origin: NDArray[np.int64],
+    context: BuildContext,
+) -> MultiVectorIndex | None:
+    builder, index = parts.registry.multivector_builder(spec.kind), source.multivector_index(name)
+    if index is None or not isinstance(builder, ExtendingMultiVectorBuilder):
+        return None
+    return builder.extend(index, origin, segment.tokens(name), spec.params, context)
 
 
 def _build(parts: CollectionStore, segment: SealedSegment, name: str, cancel: Cancel) -> None:

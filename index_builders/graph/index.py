@@ -209,7 +209,7 @@ class GraphIndex:
             target = self._params["target_recall"]
         if self.calibration is None:
             raise not_calibrated(self.kind)
-        return self.calibration.ef_for(target, k)
+        return self.calibration.width_for(target, k)
 
     def _traversal_rows(self, window: int) -> float:
         return _SCAN_ROWS_PER_SEARCH + _SCAN_ROWS_PER_CANDIDATE * window

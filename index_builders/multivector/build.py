@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from nearfield.engine import limits
 from nearfield.engine.errors import Corrupted, InvalidRequest
+from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.multivector import MultiVectorIndex
-from nearfield.engine.index.protocol import BuildContext, Cancel, Progress
+from nearfield.engine.index.protocol import BuildContext, CalibratedIndex, Cancel, Progress
 from nearfield.engine.index.registry import Registry, discover
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.multivector.token_rows import TokenEncoding, TokenRows, Tokens, check_offsets
@@ -43,6 +44,11 @@ class MultiVectorLibraryIndex:
         """Number of documents."""
         return self.documents.count
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """Recall by the number of candidates, as measured after the build; None for kinds that do not."""
+        return self.inner.calibration if isinstance(self.inner, CalibratedIndex) else None
+
     def search(
         self,
         query_tokens: ArrayLike,
@@ -65,7 +71,8 @@ class MultiVectorLibraryIndex:
             exact: MaxSim ranks all documents.
             threads: native threads of this call.
             allow: which documents qualify: bool [n], or a bitmap uint64 [ceil(n / 64)]; None for all.
-            knobs: `oversampling`, `ef`.
+            knobs: `oversampling` (candidates as a multiple of k), `target_recall` (as many as give that, in
+                place of a number), `ef`.
 
         Returns:
             ids int64 [nq, k], -1 pads; scores float32 [nq, k], MaxSim, descending, -inf pads.
@@ -77,6 +84,8 @@ class MultiVectorLibraryIndex:
         offsets = _check_offsets(query_offsets, len(queries), "query_offsets")
         if not 1 <= k <= limits.SEARCH_LIMIT_MAX:
             raise InvalidRequest(f"k must be from 1 to {limits.SEARCH_LIMIT_MAX}, got {k}", "k")
+        if isinstance(candidates, int) and 0 < candidates < k and not exact:
+            raise InvalidRequest(f"candidates must be at least k = {k}, got {candidates}", "candidates")
         words = check_allow(allow, self.count)
         params = {**knobs, "candidates": candidates, "exact": exact, "threads": threads}
         hits = self.inner.search(queries, offsets, int(k), params, words)
@@ -117,6 +126,7 @@ def build_multivector_index(
     threads: int = 2,
     seed: int = 0,
     training_queries: ArrayLike | None = None,
+    training_offsets: ArrayLike | None = None,
     progress: Progress | None = None,
     cancel: Cancel | None = None,
     registry: Registry | None = None,
@@ -131,6 +141,7 @@ def build_multivector_index(
         token_encoding: `float32`, `float16`, `lvq8` or `lvq4`; None keeps the dtype that came.
         threads, seed, progress, cancel, registry: as in `build_index`.
         training_queries: [m, d] tokens of real queries, for kinds that learn from them.
+        training_offsets: [q + 1], where each of those queries begins; recall is then measured with them.
 
     Raises:
         InvalidRequest: unusable tokens or offsets, an unknown kind or parameter.
@@ -150,12 +161,16 @@ def build_multivector_index(
             f"token_encoding must be one of {allowed}, got {token_encoding!r:.80}", "token_encoding"
         ) from error
     documents = TokenRows.encode(cast(Tokens, tokens), offsets, encoding, threads)
-    training = None
+    training, bounds = None, None
     if training_queries is not None:
         training = check_queries(training_queries, documents.dimensions, "training_queries")
+    if training_offsets is not None:
+        bounds = _check_offsets(
+            training_offsets, 0 if training is None else len(training), "training_offsets"
+        )
     registry = registry or discover()
     spec = registry.resolve_multivector({"kind": kind, "params": dict(params or {})})
-    context = BuildContext(threads, seed, training, progress, cancel)
+    context = BuildContext(threads, seed, training, progress, cancel, bounds)
     inner = registry.multivector_builder(spec.kind).build(documents, spec.params, context)
     return MultiVectorLibraryIndex(spec, documents, inner)
 

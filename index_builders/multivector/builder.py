@@ -7,16 +7,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.engine.errors import Corrupted, InvalidRequest
-from nearfield.engine.index.protocol import BuildContext, IndexBuilder
+from nearfield.engine.errors import Corrupted
+from nearfield.engine.index.calibration import Calibration
+from nearfield.engine.index.multivector import MultiVectorIndex
+from nearfield.engine.index.protocol import BuildContext, ExtendingBuilder, IndexBuilder, VectorIndex
 from nearfield.engine.multivector.token_rows import TokenRows
 from nearfield.index_builders.base_rows import report
 from nearfield.index_builders.files import open_header
 from nearfield.index_builders.flat import FlatBuilder
 from nearfield.index_builders.graph.builder import graph_builder
 from nearfield.index_builders.multivector.byte_rows import ByteScale
-from nearfield.index_builders.multivector.encoding import parts
+from nearfield.index_builders.multivector.calibration import calibrate
+from nearfield.index_builders.multivector.drift import Learned, misfit
+from nearfield.index_builders.multivector.encoded import EncodedDocuments
 from nearfield.index_builders.multivector.index import (
+    CALIBRATED_KNOB,
     CANDIDATE_FOLDER,
     FORMAT_VERSION,
     KIND,
@@ -25,7 +30,7 @@ from nearfield.index_builders.multivector.index import (
 )
 from nearfield.index_builders.multivector.learned import LearnedEncoding, learn
 from nearfield.index_builders.multivector.simhash import PROFILES, SimHashEncoding
-from nearfield.index_builders.params import ChoiceParam, IntParam, parse
+from nearfield.index_builders.params import BoolParam, ChoiceParam, FloatParam, IntParam, parse
 
 PARAMS: Final = (
     ChoiceParam("cells", "auto", ("auto", "kmeans", "simhash")),
@@ -38,6 +43,8 @@ PARAMS: Final = (
     IntParam("projected", None, 1, 4_096),
     ChoiceParam("structure", "auto", ("auto", "flat", "graph")),
     IntParam("candidates", None, 1, 100_000),
+    BoolParam("calibrate", True),
+    FloatParam("target_recall", 0.97, 0.01, 1.0),
 )
 
 # Decision 0013: fewer documents than this have too little to learn from.
@@ -51,8 +58,10 @@ _GRAPH_WIDTH_MAX: Final = 1_024
 # With codes of 192 bytes for the traversal a document has 512 bytes either way.
 _FLAT_WIDTH: Final = 512
 _GRAPH_WIDTH: Final = 320
-_RANGE_DOCUMENTS: Final = 1_024
-_RANGE_MARGIN: Final = 0.1
+# Decision 0019: an encoding learned from few documents gains by more, until the sample is full.
+_GROWTH_MOST: Final = 2.0
+# A calibration holds until so large a share of the documents is new to it.
+_ENTERED_MOST: Final = 0.125
 # Codes of fewer dimensions lose a sixth of the candidates: they are ranked by small differences.
 _GRAPH_PARAMS: Final[dict[str, Any]] = {
     "primary_encoding": "lvq4",
@@ -72,8 +81,9 @@ class MuveraBuilder:
 
         kmeans: `cell_count`, `dimensions` of the encodings, `sample_documents` learned from. simhash:
         `profile` small, default or high, or `repetitions`, `bits` and `projected`; `dimensions` adds a count
-        sketch to that many. Both: `structure` flat, graph or auto (from 100,000 documents on), and the
-        default of `candidates` (null: 50 to 100, with the number of documents).
+        sketch to that many. Both: `structure` flat, graph or auto (from 100,000 documents on); `calibrate`:
+        whether recall is measured by the number of candidates; and what a search does by default:
+        `candidates`, or if null as many as `target_recall` needs.
         """
         return parse(self.kind, PARAMS, params)
 
@@ -91,7 +101,36 @@ class MuveraBuilder:
 
     def build(self, documents: TokenRows, params: Mapping[str, Any], context: BuildContext) -> MuveraIndex:
         """See MultiVectorIndexBuilder.build."""
-        return self.build_with(self.encoding(documents, params, context), documents, params, context)
+        encoding = self.encoding(documents, params, context)
+        encoded = EncodedDocuments.encode(encoding, documents, context)
+        inner, learned = _inner(encoded.rows, params, context), None
+        if isinstance(encoding, LearnedEncoding):
+            learned = Learned(documents.count, misfit(encoded, inner, documents, context))
+        index = MuveraIndex(documents, encoded, inner, params, learned)
+        return _calibrated(index, documents, params, context)
+
+    def extend(
+        self,
+        previous: MultiVectorIndex,
+        origin: NDArray[np.int64],
+        documents: TokenRows,
+        params: Mapping[str, Any],
+        context: BuildContext,
+    ) -> MuveraIndex | None:
+        """See ExtendingMultiVectorBuilder; None where documents have drifted away from what was learned."""
+        assert isinstance(previous, MuveraIndex)
+        learned = previous.learned
+        if not _still_suits(previous, documents, params):
+            return None
+        encoded = previous.encoded.carried_over(origin, documents, context)
+        inner = _inner(encoded.rows, params, context, (previous.inner, origin))
+        if learned is not None and learned.has_drifted(misfit(encoded, inner, documents, context)):
+            return None
+        index = MuveraIndex(documents, encoded, inner, params, learned)
+        entered = previous.entered + int(np.count_nonzero(origin < 0))
+        if entered <= _ENTERED_MOST * documents.count and previous.calibration is not None:
+            return index.calibrated(previous.calibration, entered)
+        return _calibrated(index, documents, params, context)
 
     def encoding(
         self, documents: TokenRows, params: Mapping[str, Any], context: BuildContext
@@ -107,31 +146,6 @@ class MuveraBuilder:
         return SimHashEncoding.generate(
             documents.dimensions, repetitions, bits, projected, params["dimensions"] or 0, context.seed
         )
-
-    def build_with(
-        self,
-        encoding: SimHashEncoding | LearnedEncoding,
-        documents: TokenRows,
-        params: Mapping[str, Any],
-        context: BuildContext,
-    ) -> MuveraIndex:
-        """An index with an encoding that exists already: new documents need no learning.
-
-        Raises:
-            InvalidRequest: the encoding is of tokens of other dimensions.
-        """
-        if encoding.dimensions != documents.dimensions:
-            raise InvalidRequest(
-                f"encoding: expected tokens of {documents.dimensions} dimensions, got {encoding.dimensions}"
-            )
-        scale, rows = _encoded(encoding, documents, context)
-        structure = _structure(documents.count, encoding.width, params)
-        builder = _inner_builder(structure)
-        inner_params = _graph_params(encoding.width) if structure == "graph" else {}
-        inner_context = BuildContext(context.threads, context.seed, None, None, context.cancel)
-        inner = builder.build(rows, "ip", builder.parse_params(inner_params), inner_context)
-        report(context, 1.0)
-        return MuveraIndex(documents, encoding, scale, rows, inner, params["candidates"])
 
     def open(self, directory: Path, documents: TokenRows, params: Mapping[str, Any]) -> MuveraIndex:
         """See MultiVectorIndexBuilder.open."""
@@ -151,11 +165,14 @@ class MuveraBuilder:
             encoding = SimHashEncoding.open(load, facts["encoding"])
         else:
             encoding = LearnedEncoding.open(load)
-        rows, builder = load("rows"), _inner_builder(facts["candidates"])
-        inner_params = _graph_params(encoding.width) if facts["candidates"] == "graph" else {}
-        inner = builder.open(directory / CANDIDATE_FOLDER, rows, "ip", builder.parse_params(inner_params))
-        scale = ByteScale(load("lowest"), load("step"))
-        return MuveraIndex(documents, encoding, scale, rows, inner, params["candidates"])
+        encoded = EncodedDocuments(encoding, ByteScale(load("lowest"), load("step")), load("rows"))
+        builder, inner_params = _inner_builder(facts["candidates"], encoding.width)
+        inner = builder.open(directory / CANDIDATE_FOLDER, encoded.rows, "ip", inner_params)
+        learned = None if facts["learned"] is None else Learned(**facts["learned"])
+        index = MuveraIndex(documents, encoded, inner, params, learned)
+        measured = facts["calibration"]
+        calibration = None if measured is None else Calibration.from_json(measured, CALIBRATED_KNOB)
+        return index.calibrated(calibration, facts["entered"])
 
 
 def _learns(count: int, params: Mapping[str, Any]) -> bool:
@@ -199,33 +216,47 @@ def _graph_params(width: int) -> dict[str, Any]:
     return dict(graph_builder().parse_params({**_GRAPH_PARAMS, "reduced_dimensions": width}))
 
 
-def _inner_builder(structure: str) -> IndexBuilder:
-    return graph_builder() if structure == "graph" else FlatBuilder()
+def _inner_builder(structure: str, width: int) -> tuple[IndexBuilder, Mapping[str, Any]]:
+    if structure == "graph":
+        return graph_builder(), _graph_params(width)
+    flat = FlatBuilder()
+    return flat, flat.parse_params({})
 
 
-def _encoded(
-    encoding: SimHashEncoding | LearnedEncoding, documents: TokenRows, context: BuildContext
-) -> tuple[ByteScale, NDArray[np.uint8]]:
-    """All documents as bytes; the range of each dimension is that of a sample, and a margin."""
-    scale = _scale(encoding, documents, context)
-    rows = np.empty((documents.count, encoding.width), np.uint8)
-    for first, sets in parts(documents):
-        report(context, 0.4 + 0.4 * first / documents.count)
-        rows[first : first + len(sets[1]) - 1] = scale.encode(encoding.documents(sets, context))
-    if isinstance(encoding, LearnedEncoding):
-        encoding.forget_rows()
-    return scale, rows
+def _inner(
+    rows: NDArray[np.uint8],
+    params: Mapping[str, Any],
+    context: BuildContext,
+    before: tuple[VectorIndex, NDArray[np.int64]] | None = None,
+) -> VectorIndex:
+    """The index of the encodings: that of others, changed (see ExtendingBuilder), or a new one."""
+    builder, inner_params = _inner_builder(_structure(len(rows), rows.shape[1], params), rows.shape[1])
+    inner_context = BuildContext(context.threads, context.seed, None, None, context.cancel)
+    if before is not None and isinstance(builder, ExtendingBuilder):
+        changed = builder.extend(*before, rows, "ip", inner_params, inner_context)
+        if changed is not None:
+            return changed
+    return builder.build(rows, "ip", inner_params, inner_context)
 
 
-def _scale(
-    encoding: SimHashEncoding | LearnedEncoding, documents: TokenRows, context: BuildContext
-) -> ByteScale:
-    with_tokens = np.flatnonzero(np.diff(documents.bounds()))
-    if not len(with_tokens):
-        return ByteScale.spanning(np.zeros(encoding.width, np.float32), np.zeros(encoding.width, np.float32))
-    step = -(-len(with_tokens) // _RANGE_DOCUMENTS)
-    sample = documents.take(with_tokens[::step])
-    encoded = np.concatenate([encoding.documents(sets, context) for _, sets in parts(sample)])
-    least, most = encoded.min(axis=0), encoded.max(axis=0)
-    margin = np.float32(_RANGE_MARGIN) * (most - least)
-    return ByteScale.spanning(least - margin, most + margin)
+def _still_suits(index: MuveraIndex, documents: TokenRows, params: Mapping[str, Any]) -> bool:
+    """Whether an index made now would be of the same kind, and not learn from far more."""
+    count, encoding = documents.count, index.encoded.encoding
+    learns = _learns(int(np.count_nonzero(np.diff(documents.bounds()))), params)
+    if learns != (index.learned is not None) or documents.dimensions != encoding.dimensions:
+        return False
+    if index.inner.kind != _structure(count, encoding.width, params):
+        return False
+    if index.learned is None:
+        return True
+    most: int = params["sample_documents"]
+    return min(count, most) <= _GROWTH_MOST * index.learned.documents
+
+
+def _calibrated(
+    index: MuveraIndex, documents: TokenRows, params: Mapping[str, Any], context: BuildContext
+) -> MuveraIndex:
+    if params["calibrate"]:
+        index = index.calibrated(calibrate(index, documents, context))
+    report(context, 1.0)
+    return index

@@ -352,4 +352,4 @@ def _target_json(segment: SegmentRecall, target: float, k: int) -> dict[str, Any
         return {"ef": None, "reached": True}
     if calibration is None:
         return None
-    return {"ef": calibration.ef_for(target, k), "reached": calibration.reaches(target)}
+    return {calibration.knob: calibration.width_for(target, k), "reached": calibration.reaches(target)}

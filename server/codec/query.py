@@ -103,8 +103,11 @@ def _params(params: schemas.SearchParams | None, path: str) -> SearchParams:
         "oversampling": oversampling,
         "target_recall": params.target_recall,
     }
-    if params.target_recall is not None and (params.hnsw_ef is not None or params.nprobe is not None):
-        raise InvalidRequest("expected either `target_recall` or `hnsw_ef` and `nprobe`", f"{path}params")
+    widths = (params.hnsw_ef, params.nprobe, params.candidates)
+    if params.target_recall is not None and widths != (None, None, None):
+        raise InvalidRequest(
+            "expected either `target_recall` or `hnsw_ef`, `nprobe` and `candidates`", f"{path}params"
+        )
     return SearchParams(
         exact=bool(params.exact), search={name: value for name, value in knobs.items() if value is not None}
     )

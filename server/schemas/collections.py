@@ -326,24 +326,31 @@ class CollectionState(Answer):
 
 
 class MeasuredRecall(Answer):
-    """Recall at k, a mean over sampled queries, by search breadth (`hnsw_ef`)."""
+    """Recall at k, a mean over sampled queries, by search breadth: `ef` (`hnsw_ef` of a search) of graphs,
+    `candidates` of multi-vectors.
+    """
 
     k: int
     sample: Annotated[
-        Literal["training_queries", "mirrored_rows"],
-        Meta(description="What was asked: real queries, or rows mirrored at one of their neighbours."),
+        Literal["training_queries", "mirrored_rows", "mixed_documents"],
+        Meta(
+            description="What was asked: real queries, rows mirrored at one of their neighbours, or tokens "
+            "of two documents each."
+        ),
     ]
     queries: int
-    ef: list[int]
     recall: list[float]
     standard_error: list[float]
+    ef: list[int] | UnsetType = UNSET
+    candidates: list[int] | UnsetType = UNSET
 
 
 class TargetBreadth(Answer):
     """What a search for `target_recall` does."""
 
-    ef: Annotated[int | None, Meta(description="Its breadth; null: a scan.")]
     reached: Annotated[bool, Meta(description="False: the target is beyond what was measured.")]
+    ef: Annotated[int | None, Meta(description="Its breadth; null: a scan.")] | UnsetType = UNSET
+    candidates: Annotated[int, Meta(description="How many documents MaxSim ranks.")] | UnsetType = UNSET
 
 
 class SegmentRecall(Answer):

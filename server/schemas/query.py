@@ -70,9 +70,10 @@ class SearchParams(Body):
         Annotated[
             float,
             Meta(
-                description="Share of the true neighbours to find, in place of `hnsw_ef`: the index takes "
-                "the breadth that was measured to give it when it was built (1: a scan). Indexes that were "
-                "not calibrated answer 400. See `GET /v1/collections/{collection}/recall`.",
+                description="Share of the true neighbours to find, in place of `hnsw_ef`, or of a "
+                "multi-vector's `candidates` and `oversampling`: the index takes the breadth that was "
+                "measured to give it when it was built (1: a scan). Indexes that were not calibrated answer "
+                "400. See `GET /v1/collections/{collection}/recall`.",
                 gt=0,
                 le=1,
             ),
@@ -80,7 +81,15 @@ class SearchParams(Body):
         | None
     ) = None
     candidates: (
-        Annotated[int, Meta(description="Documents of a multi-vector that MaxSim ranks.", ge=1, le=100_000)]
+        Annotated[
+            int,
+            Meta(
+                description="Documents of a multi-vector that MaxSim ranks: at least limit and offset. Left "
+                "out: as many as gave the index's `target_recall` (0.97) when it was built.",
+                ge=1,
+                le=100_000,
+            ),
+        ]
         | None
     ) = None
     oversampling: (

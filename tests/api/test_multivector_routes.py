@@ -132,6 +132,9 @@ def test_an_index_goes_to_the_vectors_its_kind_is_for(
     [
         ({"candidates": 5, "oversampling": 2.5, "exact": True}, 200, ""),
         ({"quantization": {"oversampling": 3.0, "rescore": True}}, 200, ""),
+        ({"candidates": 5}, 400, "candidates must be at least limit and offset together, which is 10, got 5"),
+        ({"candidates": 50, "target_recall": 0.9}, 400, "expected either `target_recall` or"),
+        ({"candidates": 50}, 200, ""),
         ({"candidates": 0}, 422, "params.candidates"),
         ({"oversampling": 0.5}, 422, "params.oversampling"),
         ({"quantization": {"oversampling": "x"}}, 400, "params.quantization"),

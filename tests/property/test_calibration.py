@@ -33,21 +33,21 @@ def test_more_is_never_narrower(
 ) -> None:
     low, high = sorted((target, other))
     few, many = sorted((k, limit))
-    assert measured.ef_for(low, k) <= measured.ef_for(high, k)
-    assert measured.ef_for(target, few) <= measured.ef_for(target, many)
-    assert measured.ef_for(target, k) >= k or k < K
+    assert measured.width_for(low, k) <= measured.width_for(high, k)
+    assert measured.width_for(target, few) <= measured.width_for(target, many)
+    assert measured.width_for(target, k) >= k or k < K
 
 
 @given(calibrations(), TARGETS)
 def test_a_width_lies_between_those_that_bracket_the_target(measured: Calibration, target: float) -> None:
-    ef = measured.ef_for(target)
-    assert isinstance(ef, int) and measured.ef[0] <= ef <= measured.ef[-1]
+    ef = measured.width_for(target)
+    assert isinstance(ef, int) and measured.widths[0] <= ef <= measured.widths[-1]
     if not measured.reaches(target):
-        assert ef == measured.ef[-1]
+        assert ef == measured.widths[-1]
         return
     at = next(at for at, each in enumerate(measured.assured) if each >= target)
-    assert ef <= measured.ef[at]
-    assert at == 0 or ef > measured.ef[at - 1]
+    assert ef <= measured.widths[at]
+    assert at == 0 or ef > measured.widths[at - 1]
 
 
 @given(calibrations())
@@ -57,9 +57,9 @@ def test_what_is_assured_is_less_than_measured_and_asked_for_takes_no_wider_sear
     assert list(measured.assured) == sorted(measured.assured)
     best = np.maximum.accumulate(measured.recall)
     assert all(assured < mean for assured, mean in zip(measured.assured, best, strict=True) if mean > 0)
-    for ef, assured in zip(measured.ef, measured.assured, strict=True):
+    for ef, assured in zip(measured.widths, measured.assured, strict=True):
         if assured > 0:
-            assert measured.ef_for(assured) <= ef
+            assert measured.width_for(assured) <= ef
 
 
 @given(calibrations())
@@ -69,7 +69,7 @@ def test_its_stored_form_is_all_of_it(measured: Calibration) -> None:
 
 def test_between_two_widths_recall_follows_the_logarithm() -> None:
     measured = Calibration("mirrored_rows", 300, (10, 40, 160), (0.8, 0.9, 1.0), (0.0, 0.0, 0.0))
-    assert [measured.ef_for(target) for target in (0.5, 0.8, 0.85, 0.9, 0.95, 1.0)] == [
+    assert [measured.width_for(target) for target in (0.5, 0.8, 0.85, 0.9, 0.95, 1.0)] == [
         10,
         10,
         20,
@@ -77,8 +77,8 @@ def test_between_two_widths_recall_follows_the_logarithm() -> None:
         80,
         160,
     ]
-    assert measured.ef_for(0.9, 80) == 80 + 2 * 30
-    assert measured.ef_for(0.9, 5) == 40
+    assert measured.width_for(0.9, 80) == 80 + 2 * 30
+    assert measured.width_for(0.9, 5) == 40
 
 
 @pytest.mark.parametrize("missed", [0, 1, 30])

@@ -37,4 +37,4 @@ def test_recall_is_as_asked(calibrated_with: str) -> None:
         reached.append(shared_data.recall(found, truth, K))
         assert reached[-1] >= target - SLACK
     assert reached[0] < 0.98, "a low target is not answered by a wide search"
-    assert measured.ef_for(0.9) < measured.ef_for(0.99) < measured.ef[-1]
+    assert measured.width_for(0.9) < measured.width_for(0.99) < measured.widths[-1]

@@ -57,7 +57,7 @@ def test_every_graph_gives_what_is_asked_for(kind: str, metric: str, trained: bo
     for target in (0.9, 0.98):
         assert measured.reaches(target)
         assert target - 0.02 <= recall(index, 10, target_recall=target)
-    assert measured.ef_for(0.9) < measured.ef_for(0.98)
+    assert measured.width_for(0.9) < measured.width_for(0.98)
     assert recall(index, 50, target_recall=0.9) >= 0.88
 
 

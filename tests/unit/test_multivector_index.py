@@ -23,6 +23,7 @@ from nearfield.engine import (
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.filter.parse import parse_filter
 from nearfield.engine.storage.verify import verify_directory
+from nearfield.server.codec.collections import recall_json
 from tests.helpers.documents import documents, ranking
 
 COUNT, SIZE = 400, 16
@@ -106,6 +107,29 @@ def test_a_search_is_estimated_by_what_it_ranks(filled: Path) -> None:
         exact, few, all_of_them = SearchParams(exact=True), SearchParams(search={"candidates": 4}), EVERYTHING
         assert cost(64, exact) == 8 * cost(8, exact) == 8 * sum(tokens.nbytes for tokens in GIVEN)
         assert cost(64, all_of_them) - cost(64, few) == pytest.approx(0.99 * cost(64, exact), rel=1e-3)
+
+
+def test_recall_is_measured_and_asked_for(filled: Path) -> None:
+    with Database.open(filled, config=IDLE) as database:
+        collection = database.collection("c")
+        [segment] = collection.recall()[""]
+        assert segment.rows == COUNT and segment.index is not None and segment.index.kind == "muvera"
+        assert segment.calibration is not None and segment.index.params["target_recall"] == 0.97
+        enough = segment.calibration.width_for(0.9)
+        shown = recall_json(collection.recall(), 0.9, 10)["vectors"][""][0]
+        assert shown["target"] == {"candidates": enough, "reached": True}
+        assert shown["measured"]["candidates"] == list(segment.calibration.widths)
+        _check(collection, SearchParams(search={"target_recall": 1.0}))
+        counted, asked = (
+            collection.search(
+                [SearchRequest(query, limit=7, params=SearchParams(search=knobs)) for query in QUERIES]
+            )
+            for knobs in ({"candidates": enough}, {"target_recall": 0.9})
+        )
+        assert counted == asked
+        few = SearchParams(search={"candidates": 6})
+        with pytest.raises(InvalidRequest, match=r"candidates must be at least .* 7, got 6"):
+            collection.search([SearchRequest(QUERIES[0], limit=5, offset=2, params=few)])
 
 
 def test_an_index_is_opened_again_and_not_rebuilt(filled: Path) -> None:

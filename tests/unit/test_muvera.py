@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from nearfield.engine.errors import Corrupted, InvalidRequest
-from nearfield.engine.index.protocol import BuildContext
 from nearfield.index_builders import build_multivector_index, default_registry, open_multivector_index
 from nearfield.index_builders.multivector.build import MultiVectorLibraryIndex
-from nearfield.index_builders.multivector.builder import MuveraBuilder
+from tests.helpers.themed_documents import themed, themed_queries
 
-DIMENSIONS, COUNT = 32, 600
+COUNT = 600
 
 PARAMS: dict[str, dict[str, Any]] = {
     "kmeans": {"cells": "kmeans", "cell_count": 32, "dimensions": 96},
@@ -24,34 +22,13 @@ PARAMS: dict[str, dict[str, Any]] = {
 }
 
 
-def documents(count: int = COUNT, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Documents about a few of forty themes each; every seventh has no tokens."""
-    rng = np.random.default_rng(seed)
-    themes = np.random.default_rng(99).standard_normal((40, DIMENSIONS))
-    sizes = rng.integers(1, 25, count)
-    sizes[::7] = 0
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    of_token = rng.integers(0, 40, (count, 3))[
-        np.repeat(np.arange(count), sizes), rng.integers(0, 3, offsets[-1])
-    ]
-    tokens = themes[of_token] + 0.7 * rng.standard_normal((offsets[-1], DIMENSIONS))
-    return (tokens / np.linalg.norm(tokens, axis=1, keepdims=True)).astype(np.float32), offsets
-
-
-def queries(count: int = 20) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    tokens, offsets = documents(2 * count, seed=5)
-    kept = np.flatnonzero(np.diff(offsets))[:count]
-    parts = [tokens[offsets[i] : offsets[i + 1]] for i in kept]
-    return np.concatenate(parts), np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-
-
 @pytest.fixture(scope="module", params=sorted(PARAMS))
 def built(request: pytest.FixtureRequest) -> MultiVectorLibraryIndex:
-    return build_multivector_index(*documents(), PARAMS[request.param], threads=1)
+    return build_multivector_index(*themed(COUNT), PARAMS[request.param], threads=1)
 
 
 def test_recall_and_scores(built: MultiVectorLibraryIndex) -> None:
-    tokens, offsets = queries()
+    tokens, offsets = themed_queries()
     exact, exact_scores = built.search(tokens, offsets, 10, exact=True)
     found, scores = built.search(tokens, offsets, 10, candidates=120)
     hits = [len(np.intersect1d(a, b)) / 10 for a, b in zip(found, exact, strict=True)]
@@ -59,14 +36,14 @@ def test_recall_and_scores(built: MultiVectorLibraryIndex) -> None:
     same = found == exact
     np.testing.assert_allclose(scores[same], exact_scores[same], rtol=1e-6)
     assert (np.diff(scores, axis=1) <= 0).all()
-    doc_tokens, doc_offsets = documents()
+    doc_tokens, doc_offsets = themed(COUNT)
     best = doc_tokens[doc_offsets[found[0, 0]] : doc_offsets[found[0, 0] + 1]]
     expected = (tokens[: offsets[1]] @ best.T).max(axis=1).sum()
     np.testing.assert_allclose(scores[0, 0], expected, rtol=1e-5)
 
 
 def test_more_candidates_never_hurt(built: MultiVectorLibraryIndex) -> None:
-    tokens, offsets = queries()
+    tokens, offsets = themed_queries()
     totals = [built.search(tokens, offsets, 10, candidates=c)[1].sum(axis=1) for c in (10, 40, 160, COUNT)]
     for few, more in pairwise(totals):
         assert (more >= few - 1e-4).all()
@@ -80,7 +57,7 @@ def test_filters(built: MultiVectorLibraryIndex, allowed: int) -> None:
     allow = np.zeros(COUNT, np.bool_)
     allow[np.random.default_rng(allowed).choice(COUNT, allowed, replace=False)] = True
     matching = int((allow & (np.diff(built.documents.bounds()) > 0)).sum())
-    tokens, offsets = queries()
+    tokens, offsets = themed_queries()
     for candidates in (10, 50):
         found, scores = built.search(tokens, offsets, 10, candidates=candidates, allow=allow)
         assert ((found >= 0).sum(axis=1) == min(10, matching)).all()
@@ -89,14 +66,14 @@ def test_filters(built: MultiVectorLibraryIndex, allowed: int) -> None:
 
 
 def test_empty_documents_are_never_found(built: MultiVectorLibraryIndex) -> None:
-    tokens, offsets = queries(3)
+    tokens, offsets = themed_queries(3)
     found, _ = built.search(tokens, offsets, COUNT, candidates=COUNT)
     with_tokens = np.flatnonzero(np.diff(built.documents.bounds()))
     assert all(np.array_equal(np.sort(row[row >= 0]), with_tokens) for row in found)
 
 
 def test_batches_and_threads_change_nothing(built: MultiVectorLibraryIndex) -> None:
-    tokens, offsets = queries()
+    tokens, offsets = themed_queries()
     whole = built.search(tokens, offsets, 10, threads=3)
     for i in range(len(offsets) - 1):
         alone = built.search(tokens[offsets[i] : offsets[i + 1]], None, 10)
@@ -106,7 +83,7 @@ def test_batches_and_threads_change_nothing(built: MultiVectorLibraryIndex) -> N
 def test_saved_and_opened(built: MultiVectorLibraryIndex, tmp_path: Path) -> None:
     built.save(tmp_path / "index")
     opened = open_multivector_index(tmp_path / "index")
-    tokens, offsets = queries()
+    tokens, offsets = themed_queries()
     for ours, theirs in zip(
         built.search(tokens, offsets, 10), opened.search(tokens, offsets, 10), strict=True
     ):
@@ -131,7 +108,7 @@ def test_damage_is_found(built: MultiVectorLibraryIndex, tmp_path: Path) -> None
 
 def test_other_documents_are_refused(built: MultiVectorLibraryIndex, tmp_path: Path) -> None:
     built.inner.save(tmp_path)
-    tokens, offsets = documents(seed=3)
+    tokens, offsets = themed(COUNT, seed=3)
     other = build_multivector_index(tokens, offsets, {"cells": "simhash", "profile": "small"})
     with pytest.raises(Corrupted, match="is of documents with"):
         default_registry().open_multivector(built.spec, tmp_path, other.documents)
@@ -140,33 +117,18 @@ def test_other_documents_are_refused(built: MultiVectorLibraryIndex, tmp_path: P
 @pytest.mark.parametrize("name", sorted(PARAMS))
 def test_same_seed_same_bytes(name: str, tmp_path: Path) -> None:
     for run, threads in (("a", 1), ("b", 3)):
-        build_multivector_index(*documents(200), PARAMS[name], threads=threads, seed=4).save(tmp_path / run)
+        build_multivector_index(*themed(200), PARAMS[name], threads=threads, seed=4).save(tmp_path / run)
     first, second = ({p.relative_to(tmp_path / run): p.read_bytes() for p in (tmp_path / run).rglob("*.npy")}
                      for run in ("a", "b"))  # fmt: skip
     assert first == second
 
 
-def test_new_documents_need_no_learning() -> None:
-    learned = build_multivector_index(*documents(), PARAMS["kmeans"])
-    tokens, offsets = documents(300, seed=8)
-    builder = MuveraBuilder()
-    params = builder.parse_params(PARAMS["kmeans"])
-    other = build_multivector_index(tokens, offsets, PARAMS["kmeans"]).documents
-    index = builder.build_with(learned.inner.encoding, other, params, BuildContext())  # type: ignore[attr-defined]
-    query, query_offsets = queries()
-    exact = index.search(query, query_offsets, 10, {"exact": True})
-    found = index.search(query, query_offsets, 10, {"candidates": 80})
-    assert (
-        np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found.rows, exact.rows, strict=True)]) > 0.9
-    )
-
-
 @pytest.mark.parametrize("encoding", ["float16", "lvq8", "lvq4"])
 def test_token_encodings(encoding: str) -> None:
-    tokens, offsets = documents()
+    tokens, offsets = themed(COUNT)
     index = build_multivector_index(tokens, offsets, PARAMS["kmeans"], token_encoding=encoding)
     plain = build_multivector_index(tokens, offsets, PARAMS["kmeans"])
-    query, query_offsets = queries()
+    query, query_offsets = themed_queries()
     exact, _ = plain.search(query, query_offsets, 10, exact=True)
     found, _ = index.search(query, query_offsets, 10, candidates=120)
     least = {"float16": 0.95, "lvq8": 0.9, "lvq4": 0.7}[encoding]
@@ -175,7 +137,7 @@ def test_token_encodings(encoding: str) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_tiny_collections(count: int) -> None:
-    tokens, offsets = documents(count + 1)
+    tokens, offsets = themed(count + 1)
     for params in (*PARAMS.values(), {}):
         index = build_multivector_index(tokens, offsets, params)
         found, _ = index.search(tokens[:3], None, 10)
@@ -206,7 +168,9 @@ def test_refused(arguments: dict[str, Any], message: str) -> None:
         build_multivector_index(**given)
 
 
-@pytest.mark.parametrize("knobs", [{"candidates": 0}, {"oversampling": 0.5}, {"ef": "many"}, {"k": 0}])
+@pytest.mark.parametrize(
+    "knobs", [{"candidates": 0}, {"candidates": 9}, {"oversampling": 0.5}, {"ef": "many"}, {"k": 0}]
+)
 def test_refused_knobs(built: MultiVectorLibraryIndex, knobs: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
-        built.search(*queries(2), **knobs)
+        built.search(*themed_queries(2), **knobs)

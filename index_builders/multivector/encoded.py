@@ -1,0 +1,91 @@
+"""Documents as encodings of one byte per dimension: made, and carried over to changed documents."""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine.index.protocol import BuildContext
+from nearfield.engine.multivector.token_rows import TokenRows
+from nearfield.index_builders.base_rows import report
+from nearfield.index_builders.multivector.byte_rows import ByteScale
+from nearfield.index_builders.multivector.encoding import Sets, parts
+from nearfield.index_builders.multivector.learned import LearnedEncoding
+from nearfield.index_builders.multivector.simhash import SimHashEncoding
+
+_RANGE_DOCUMENTS: Final = 1_024
+_RANGE_MARGIN: Final = 0.1
+
+
+@dataclass(frozen=True)
+class EncodedDocuments:
+    """Encodings of documents, and what encodes others.
+
+    Args:
+        encoding: of documents and queries.
+        scale: of the bytes.
+        rows: uint8 [n, width].
+    """
+
+    encoding: SimHashEncoding | LearnedEncoding
+    scale: ByteScale
+    rows: NDArray[np.uint8]
+
+    @classmethod
+    def encode(
+        cls, encoding: SimHashEncoding | LearnedEncoding, documents: TokenRows, context: BuildContext
+    ) -> Self:
+        """All documents; the range of each dimension is that of a sample, and a margin.
+
+        Raises:
+            Cancelled: `context.cancel` was set.
+        """
+        scale = _scale(encoding, documents, context)
+        rows = np.empty((documents.count, encoding.width), np.uint8)
+        encoded = cls(encoding, scale, rows)
+        encoded._fill(np.arange(documents.count), documents, context)
+        return encoded
+
+    def carried_over(self, origin: NDArray[np.int64], documents: TokenRows, context: BuildContext) -> Self:
+        """Of documents that were there before, what they had; the others are encoded likewise.
+
+        Args:
+            origin: int64 [n], what each document was before, -1 for new ones.
+
+        Raises:
+            Cancelled: `context.cancel` was set.
+        """
+        kept = origin >= 0
+        rows = np.empty((documents.count, self.encoding.width), np.uint8)
+        rows[kept] = self.rows[origin[kept]]
+        changed = type(self)(self.encoding, self.scale, rows)
+        changed._fill(np.flatnonzero(~kept), documents, context)
+        return changed
+
+    def queries(self, sets: Sets, threads: int) -> NDArray[np.float32]:
+        """float32 [nq, width], whose inner products with `rows` rank documents as MaxSim does, nearly."""
+        return self.scale.queries(self.encoding.queries(sets, threads))
+
+    def _fill(self, wanted: NDArray[np.int64], documents: TokenRows, context: BuildContext) -> None:
+        some = documents if len(wanted) == documents.count else documents.take(wanted)
+        for first, sets in parts(some):
+            report(context, 0.4 + 0.4 * first / documents.count)
+            last = first + len(sets[1]) - 1
+            self.rows[wanted[first:last]] = self.scale.encode(self.encoding.documents(sets, context))
+        if isinstance(self.encoding, LearnedEncoding):
+            self.encoding.forget_rows()
+
+
+def _scale(
+    encoding: SimHashEncoding | LearnedEncoding, documents: TokenRows, context: BuildContext
+) -> ByteScale:
+    with_tokens = np.flatnonzero(np.diff(documents.bounds()))
+    if not len(with_tokens):
+        return ByteScale.spanning(np.zeros(encoding.width, np.float32), np.zeros(encoding.width, np.float32))
+    step = -(-len(with_tokens) // _RANGE_DOCUMENTS)
+    sample = documents.take(with_tokens[::step])
+    encoded = np.concatenate([encoding.documents(sets, context) for _, sets in parts(sample)])
+    least, most = encoded.min(axis=0), encoded.max(axis=0)
+    margin = np.float32(_RANGE_MARGIN) * (most - least)
+    return ByteScale.spanning(least - margin, most + margin)
