@@ -21,64 +21,35 @@ QueryForms::QueryForms(const GraphView& graph, const KernelTable& kernels)
       primary_bytes_(walks_rows_ ? static_cast<const char*>(graph.rows)
                                  : reinterpret_cast<const char*>(graph.primary.rows)),
       primary_stride_(walks_rows_ ? row_bytes(graph) : graph.primary.stride),
-      centred_(graph.dims),
       projected_(graph.primary.layout.dims),
-      dots_(graph.primary.layout.dims),
-      whole_codes_(std::max(graph.dims, graph.projection_stride)),
       projected_codes_(graph.primary.layout.dims),
       primary_codes_(padded(graph.primary)),
-      secondary_codes_(padded(graph.secondary)) {
-    if (graph.metric == Metric::l2) return;
-    query_ = graph.mean;
-    mean_square_ = -exact(Metric::ip, graph.mean);
-}
+      secondary_codes_(padded(graph.secondary)) {}
 
-void QueryForms::set(const float* query) {
-    query_ = query;
+void QueryForms::set(const PreparedQuery& prepared) {
+    query_ = prepared.query;
     if (walks_rows_ && graph_.secondary.rows == nullptr) return;
-    centre();
-    whole_ = codes_.quantize(centred_.data(), graph_.dims, whole_codes_.data());
-    if (graph_.projection != nullptr) {
-        project();
+    weight_ = prepared.weight;
+    whole_ = prepared.quantized;
+    if (prepared.dots != nullptr) {
+        project(prepared);
         encodings::order_query(projected_codes_.data(), graph_.primary.layout, primary_codes_.data());
     } else if (!walks_rows_) {
         primary_ = whole_;
-        encodings::order_query(whole_codes_.data(), graph_.primary.layout, primary_codes_.data());
+        encodings::order_query(prepared.codes, graph_.primary.layout, primary_codes_.data());
     }
     if (graph_.secondary.rows != nullptr) {
         // A residual lies where the primary codes do.
         const bool projected = graph_.secondary_is_residual && graph_.projection != nullptr;
-        encodings::order_query(projected ? projected_codes_.data() : whole_codes_.data(),
-                               graph_.secondary.layout, secondary_codes_.data());
+        encodings::order_query(projected ? projected_codes_.data() : prepared.codes, graph_.secondary.layout,
+                               secondary_codes_.data());
     }
 }
 
-void QueryForms::centre() {
-    const float* mean = graph_.mean;
-    if (graph_.metric == Metric::l2) {
-        const float factor = 2.0f * graph_.scale;
-        for (std::size_t i = 0; i < graph_.dims; ++i) centred_[i] = factor * (query_[i] - mean[i]);
-        return;
-    }
-    weight_ = mean_square_ > 0.0f ? -exact(Metric::ip, mean) / mean_square_ : 0.0f;
-    for (std::size_t i = 0; i < graph_.dims; ++i)
-        centred_[i] = graph_.scale * (query_[i] - weight_ * mean[i]);
-}
-
-// Distance of the query to one float32 vector.
-float QueryForms::exact(Metric metric, const float* other) {
-    float out;
-    const DistanceBatch pair{query_, 1, other, nullptr, 1, graph_.dims, false, &out, 1};
-    kernels_.distances[static_cast<int>(metric)][static_cast<int>(RowType::f32)](pair);
-    return out;
-}
-
-void QueryForms::project() {
-    const std::size_t dims = graph_.primary.layout.dims;
-    codes_.dot_rows(whole_codes_.data(), graph_.projection, graph_.projection_sums, graph_.projection_stride,
-                    dims, dots_.data());
+void QueryForms::project(const PreparedQuery& prepared) {
+    const std::size_t dims = projected_.size();
     for (std::size_t i = 0; i < dims; ++i) {
-        projected_[i] = whole_.scale * graph_.projection_scales[i] * static_cast<float>(dots_[i]);
+        projected_[i] = whole_.scale * graph_.projection_scales[i] * static_cast<float>(prepared.dots[i]);
     }
     primary_ = codes_.quantize(projected_.data(), dims, projected_codes_.data());
 }

@@ -6,22 +6,18 @@
 
 #include "graph/graph_view.h"
 #include "graph/prefetch.h"
+#include "graph/query_batch.h"
 #include "kernels/code_kernels.h"
 
 namespace nearfield::graph {
 
 // A query in the forms its stages read: as it came, and quantised for the primary and the secondary codes.
-//
-// For l2 the quantised vector is v = 2 (q - mean), so that norm - <v, x> orders like |q - x|^2, norm being
-// the squared length of x. For ip it is what is left of q without its part along the mean, t * mean: that
-// part, large where vectors share a direction, would coarsen all steps. Rows hold -<mean, x> as their
-// norm, weighed by t.
 class QueryForms {
 public:
     QueryForms(const GraphView& graph, const KernelTable& kernels);
 
-    // `query` [dims] must live as long as the form is used.
-    void set(const float* query);
+    // The query itself must live as long as the form is used, its codes and products need not.
+    void set(const PreparedQuery& prepared);
 
     [[gnu::always_inline]] void prefetch_primary(const std::uint32_t* nodes, std::size_t count) const {
         for (std::size_t i = 0; i < count; ++i) {
@@ -40,9 +36,7 @@ public:
 private:
     void score_codes(const CodeRows& rows, const std::int8_t* codes, QuantizedVector quantized,
                      const std::uint32_t* nodes, std::size_t count, float* out) const;
-    void centre();
-    void project();
-    float exact(Metric metric, const float* other);
+    void project(const PreparedQuery& prepared);
 
     const GraphView& graph_;
     const KernelTable& kernels_;
@@ -52,16 +46,12 @@ private:
     std::size_t primary_stride_;
     const float* query_ = nullptr;
     float weight_ = 1.0f;
-    float mean_square_ = 0.0f;
     QuantizedVector whole_{};
     QuantizedVector primary_{};
-    std::vector<float> centred_;
     std::vector<float> projected_;
     std::vector<float> residuals_;
-    std::vector<std::int32_t> dots_;
     std::vector<std::int64_t> offsets_;
     std::vector<std::uint32_t> rows_;
-    std::vector<std::int8_t> whole_codes_;      // natural order, padded to the projection's stride
     std::vector<std::int8_t> projected_codes_;  // natural order
     std::vector<std::int8_t> primary_codes_;    // in the order of the rows' codes
     std::vector<std::int8_t> secondary_codes_;

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <utility>
 
+#include "core/dispatch.h"
+#include "graph/query_batch.h"
 #include "graph/traversal.h"
 
 namespace nearfield::graph {
@@ -13,56 +15,73 @@ constexpr std::size_t kQueriesPerTask = 64;
 
 }  // namespace
 
+// What one thread searches with: queries made ready, and traversals that take turns.
+struct Flight {
+    explicit Flight(const GraphView& graph) : batch(graph, kernels()) {}
+
+    QueryBatch batch;
+    std::vector<std::unique_ptr<Traversal>> traversals;
+};
+
 Searcher::Searcher(const GraphView& graph) : graph_(graph) {}
 
 Searcher::~Searcher() = default;
 
-std::unique_ptr<Traversal> Searcher::borrow() const {
+std::unique_ptr<Flight> Searcher::borrow() const {
     {
         const std::lock_guard lock(mutex_);
         if (!idle_.empty()) {
-            auto traversal = std::move(idle_.back());
+            auto flight = std::move(idle_.back());
             idle_.pop_back();
-            return traversal;
+            return flight;
         }
     }
-    return std::make_unique<Traversal>(graph_);
+    return std::make_unique<Flight>(graph_);
 }
 
-void Searcher::give_back(std::unique_ptr<Traversal> traversal) const {
+void Searcher::give_back(std::unique_ptr<Flight> flight) const {
     const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(traversal));
+    idle_.push_back(std::move(flight));
 }
 
 SearchCounts Searcher::search_range(const SearchCall& call, std::size_t first, std::size_t last) const {
-    std::vector<std::unique_ptr<Traversal>> flight(
-        std::min(std::max<std::size_t>(call.params.in_flight, 1), last - first));
+    auto flight = borrow();
+    QueryBatch& batch = flight->batch;
+    auto& traversals = flight->traversals;
+    const std::size_t in_flight = std::min(std::max<std::size_t>(call.params.in_flight, 1), last - first);
+    while (traversals.size() < in_flight) traversals.push_back(std::make_unique<Traversal>(graph_));
     SearchCounts counts{};
     std::size_t next = first;
+    std::size_t batch_first = first;
+    std::size_t batch_last = first;
     std::size_t active = 0;
     // Gives a traversal the next query that needs more than its first step; false when there is none.
     const auto feed = [&](Traversal& traversal) {
         while (traversal.idle() && next < last) {
+            if (next == batch_last) {
+                batch_first = next;
+                batch_last = std::min(next + QueryBatch::kMost, last);
+                batch.prepare(call.queries + next * graph_.dims, batch_last - batch_first);
+            }
             const std::size_t k = call.params.k;
-            traversal.begin(call.queries + next * graph_.dims, call.rows + next * k,
-                            call.distances + next * k);
+            traversal.begin(batch.at(next - batch_first), call.rows + next * k, call.distances + next * k);
             ++next;
         }
         return !traversal.idle();
     };
-    for (auto& traversal : flight) {
-        traversal = borrow();
-        traversal->configure(call.params, call.allow, flight.size() == 1);
-        active += feed(*traversal) ? 1 : 0;
+    for (std::size_t i = 0; i < in_flight; ++i) {
+        traversals[i]->configure(call.params, call.allow, in_flight == 1);
+        active += feed(*traversals[i]) ? 1 : 0;
     }
     while (active > 0) {
-        for (auto& traversal : flight) {
-            if (traversal->idle()) continue;
-            traversal->step(counts);
-            if (traversal->idle() && !feed(*traversal)) --active;
+        for (std::size_t i = 0; i < in_flight; ++i) {
+            Traversal& traversal = *traversals[i];
+            if (traversal.idle()) continue;
+            traversal.step(counts);
+            if (traversal.idle() && !feed(traversal)) --active;
         }
     }
-    for (auto& traversal : flight) give_back(std::move(traversal));
+    give_back(std::move(flight));
     return counts;
 }
 

@@ -23,7 +23,7 @@ struct SearchCall {
     float* distances;    // [query_count, k], +inf pads: squared Euclidean, or the negated inner product
 };
 
-class Traversal;
+struct Flight;
 
 // Searches one graph from any number of threads; keeps the workspaces of past searches for the next.
 class Searcher {
@@ -36,13 +36,13 @@ public:
     SearchCounts search(const SearchCall& call, ThreadPool* pool, const CancelFlag* cancel) const;
 
 private:
-    std::unique_ptr<Traversal> borrow() const;
-    void give_back(std::unique_ptr<Traversal> traversal) const;
+    std::unique_ptr<Flight> borrow() const;
+    void give_back(std::unique_ptr<Flight> flight) const;
     SearchCounts search_range(const SearchCall& call, std::size_t first, std::size_t last) const;
 
     const GraphView& graph_;
     mutable std::mutex mutex_;
-    mutable std::vector<std::unique_ptr<Traversal>> idle_;
+    mutable std::vector<std::unique_ptr<Flight>> idle_;
 };
 
 }  // namespace nearfield::graph

@@ -40,7 +40,7 @@ void Traversal::configure(const SearchParams& params, const std::uint64_t* allow
     allowed_nodes_.resize(scores_.size());
 }
 
-void Traversal::begin(const float* query, std::int64_t* rows, float* distances) {
+void Traversal::begin(const PreparedQuery& query, std::int64_t* rows, float* distances) {
     rows_out_ = rows;
     distances_out_ = distances;
     query_.set(query);
@@ -55,11 +55,16 @@ void Traversal::begin(const float* query, std::int64_t* rows, float* distances) 
 
 void Traversal::step(SearchCounts& counts) {
     switch (stage_) {
-        case Stage::idle: return;
-        case Stage::visit: return visit(counts);
-        case Stage::score: return score();
-        case Stage::rerank_secondary: return rerank_secondary();
-        case Stage::rerank_exact: return rerank_exact();
+        case Stage::idle:
+            return;
+        case Stage::visit:
+            return visit(counts);
+        case Stage::score:
+            return score();
+        case Stage::rerank_secondary:
+            return rerank_secondary();
+        case Stage::rerank_exact:
+            return rerank_exact();
     }
 }
 

@@ -22,8 +22,8 @@ public:
 
     // `allow` is a bitmap over row numbers, or nullptr; `alone`: nobody takes turns with this traversal.
     void configure(const SearchParams& params, const std::uint64_t* allow, bool alone);
-    // Starts a query [dims], whose answer goes to rows and distances [k].
-    void begin(const float* query, std::int64_t* rows, float* distances);
+    // Starts a query, whose answer goes to rows and distances [k].
+    void begin(const PreparedQuery& query, std::int64_t* rows, float* distances);
     void step(SearchCounts& counts);
 
 private:

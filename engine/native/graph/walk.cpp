@@ -40,11 +40,13 @@ std::uint64_t NodeHeap::pop() {
     return word;
 }
 
-Walk::Walk(const GraphView& graph) : graph_(graph), query_(graph, kernels()), visited_(graph.count) {}
+Walk::Walk(const GraphView& graph)
+    : graph_(graph), batch_(graph, kernels()), query_(graph, kernels()), visited_(graph.count) {}
 
 void Walk::begin(const float* query, const std::uint64_t* allow) {
     allow_ = allow;
-    query_.set(query);
+    batch_.prepare(query, 1);
+    query_.set(batch_.at(0));
     visited_.clear();
     frontier_.clear();
     waiting_.clear();

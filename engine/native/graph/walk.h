@@ -70,6 +70,7 @@ private:
     void rank_others(std::vector<RankedRow>& out);
 
     const GraphView& graph_;
+    QueryBatch batch_;  // of one
     QueryForms query_;
     const std::uint64_t* allow_ = nullptr;
     VisitedSet visited_;

@@ -131,11 +131,16 @@ void scan_blocks(const CodeScan& s) {
 template <int Bits>
 void scan_rows(const CodeScan& s) {
     switch (s.blocks) {
-        case 1: return scan_blocks<Bits, 1>(s);
-        case 2: return scan_blocks<Bits, 2>(s);
-        case 3: return scan_blocks<Bits, 3>(s);
-        case 4: return scan_blocks<Bits, 4>(s);
-        default: return scan<Bits>(s);
+        case 1:
+            return scan_blocks<Bits, 1>(s);
+        case 2:
+            return scan_blocks<Bits, 2>(s);
+        case 3:
+            return scan_blocks<Bits, 3>(s);
+        case 4:
+            return scan_blocks<Bits, 4>(s);
+        default:
+            return scan<Bits>(s);
     }
 }
 
