@@ -587,7 +587,7 @@ class GraphRowStream:
         Fewer where no more are left.
         """
 
-def maxsim_search(queries: numpy.typing.NDArray[numpy.float32], query_offsets: numpy.typing.NDArray[numpy.int64], tokens: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], encoding: str, offsets: numpy.typing.NDArray[numpy.int64] | None, tokens_per_document: int, k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+def maxsim_search(queries: numpy.typing.NDArray[numpy.float32], query_offsets: numpy.typing.NDArray[numpy.int64], tokens: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], encoding: str, offsets: numpy.typing.NDArray[numpy.int64] | None, tokens_per_document: int, k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, metric: str = 'ip', threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """
     The exact k best documents of each query by MaxSim (arXiv 2004.12832).
 
@@ -604,6 +604,8 @@ def maxsim_search(queries: numpy.typing.NDArray[numpy.float32], query_offsets: n
         tokens_per_document: that size, a divisor of T; ignored where there are offsets.
         k: how many, at least 1.
         allow: uint64 [ceil(n / 64)]; bit i % 64 of word i // 64 allows document i. None allows all.
+        metric: 'ip', or for float tokens 'l2' or 'l1': similarity is then the negative squared Euclidean distance
+            or the negative sum of absolute differences.
         threads: how many may share the work, the calling one included; small scans use fewer.
         pool: whose threads help; None starts and ends them within the call.
         cancel: polled once per batch of documents.

@@ -18,6 +18,7 @@ def maxsim_scan(
     k: int,
     allow: NDArray[np.uint64] | None = None,
     threads: int = 1,
+    metric: str = "ip",
 ) -> Hits:
     """The exact k best allowed documents of each query.
 
@@ -28,6 +29,8 @@ def maxsim_scan(
         k: at least 1.
         allow: uint64 [ceil(n / 64)] bitmap of documents; None allows all.
         threads: native threads; the result does not depend on them.
+        metric: `ip`; or, for tokens that are numbers, `l2` or `l1`: a similarity is then the negative
+            squared Euclidean distance or the negative sum of absolute differences.
 
     Returns:
         Hits [nq, k], distances = -MaxSim, padded with -1 and +inf. Empty documents are never returned.
@@ -35,7 +38,7 @@ def maxsim_scan(
     Raises:
         ValueError: a wrong dtype, shape or value; says what was expected and what came.
     """
-    found = _native.maxsim_search(queries, query_offsets, *_arguments(documents), k, allow, threads)
+    found = _native.maxsim_search(queries, query_offsets, *_arguments(documents), k, allow, metric, threads)
     return Hits(*found)
 
 

@@ -163,7 +163,7 @@ std::vector<float> scores_of(const KernelTable& tier, const Queries& queries, co
 Best search(const KernelTable& tier, const Queries& queries, const Documents& documents, std::size_t k,
             const std::uint64_t* allow, const multivector::Resources& resources) {
     Best best{std::vector<std::int64_t>(queries.count * k), std::vector<float>(queries.count * k)};
-    multivector::search(tier, queries, documents, k, allow, resources, best.documents.data(),
+    multivector::search(tier, queries, documents, Metric::ip, k, allow, resources, best.documents.data(),
                         best.distances.data());
     return best;
 }

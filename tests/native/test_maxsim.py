@@ -63,6 +63,36 @@ def test_threads_and_batches_change_no_bit(encoding: TokenEncoding) -> None:
         assert (alone.rows[0] == whole.rows[i]).all() and (alone.distances[0] == whole.distances[i]).all()
 
 
+@pytest.mark.parametrize("encoding", [TokenEncoding.FLOAT32, TokenEncoding.FLOAT16])
+@pytest.mark.parametrize("metric", ["l2", "l1"])
+@pytest.mark.parametrize("dims", [1, 7, 16, 33, 128])
+def test_distances_are_numpys(encoding: TokenEncoding, metric: str, dims: int) -> None:
+    """The sum, over a query's tokens, of the distance to the nearest token; the same with two threads."""
+    sizes = np.array([1, 0, 2, 63, 64, 65, 17, 200], np.int64)
+    bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    documents = TokenRows.encode(tokens_of(int(sizes.sum()), dims, 7), bounds, encoding)
+    starts = np.array([0, 3, 4, 37], np.int64)
+    queries = tokens_of(37, dims, 8)
+    between = queries.astype(np.float64)[:, None] - documents.decode().astype(np.float64)[None]
+    pairs = (between**2 if metric == "l2" else np.abs(between)).sum(axis=-1)
+    found = maxsim_scan(queries, starts, documents, 8, metric=metric)
+    for i in range(3):
+        expected = np.full(8, np.inf)
+        for j in np.flatnonzero(sizes):
+            expected[j] = pairs[starts[i] : starts[i + 1], bounds[j] : bounds[j + 1]].min(axis=1).sum()
+        assert found.rows[i, 7] == -1 and np.isposinf(found.distances[i, 7])
+        assert (found.rows[i, :7] == np.argsort(expected)[:7]).all()
+        assert np.allclose(found.distances[i, :7], np.sort(expected)[:7], rtol=1e-5)
+    shared = maxsim_scan(queries, starts, documents, 8, metric=metric, threads=2)
+    assert (shared.rows == found.rows).all() and (shared.distances == found.distances).all()
+
+
+def test_codes_have_no_distances() -> None:
+    documents = TokenRows.encode(tokens_of(4, 8, 0), None, TokenEncoding.LVQ8, tokens_per_document=2)
+    with pytest.raises(ValueError, match="metric: expected 'ip' for codes, got 'l2'"):
+        maxsim_scan(tokens_of(2, 8, 1), np.array([0, 2], np.int64), documents, 1, metric="l2")
+
+
 def hostile_halves(random: np.random.Generator, dims: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
     """Long documents: near and equal tokens, tiny, huge, zero and infinite ones."""
     sizes = random.integers(1, 400, 40)

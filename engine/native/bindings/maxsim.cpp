@@ -31,7 +31,8 @@ using multivector::TokenType;
 
 constexpr const char* kSearchSignature =
     "def maxsim_search(" NEARFIELD_MAXSIM_TOKENS
-    "k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, " NEARFIELD_MAXSIM_RESOURCES
+    "k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, "
+    "metric: str = 'ip', " NEARFIELD_MAXSIM_RESOURCES
     "tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]";
 
 constexpr const char* kSearchDoc = R"(The exact k best documents of each query by MaxSim (arXiv 2004.12832).
@@ -49,6 +50,8 @@ Args:
     tokens_per_document: that size, a divisor of T; ignored where there are offsets.
     k: how many, at least 1.
     allow: uint64 [ceil(n / 64)]; bit i % 64 of word i // 64 allows document i. None allows all.
+    metric: 'ip', or for float tokens 'l2' or 'l1': similarity is then the negative squared Euclidean distance
+        or the negative sum of absolute differences.
     threads: how many may share the work, the calling one included; small scans use fewer.
     pool: whose threads help; None starts and ends them within the call.
     cancel: polled once per batch of documents.
@@ -157,6 +160,15 @@ const Encoding& encoding_named(std::string_view name) {
                       "'");
 }
 
+Metric metric_of(std::string_view name, TokenType type) {
+    if (name == "ip") return Metric::ip;
+    const bool floats = type == TokenType::f32 || type == TokenType::f16;
+    if (name == "l2" && floats) return Metric::l2;
+    if (name == "l1" && floats) return Metric::l1;
+    raise_value_error(std::string("metric: expected 'ip'") + (floats ? ", 'l2' or 'l1'" : " for codes") +
+                      ", got '" + std::string(name) + "'");
+}
+
 std::size_t positive(std::int64_t value, const char* name) {
     if (value < 1)
         raise_value_error(std::string(name) + ": expected at least 1, got " + std::to_string(value));
@@ -252,9 +264,10 @@ nb::tuple best(std::size_t queries, std::size_t k, const Find& find) {
 
 nb::tuple maxsim_search(nb::handle queries, nb::handle query_offsets, nb::handle tokens,
                         std::string_view encoding, nb::handle offsets, std::int64_t tokens_per_document,
-                        std::int64_t k, nb::handle allow, std::int64_t threads, ThreadPool* pool,
-                        const CancelFlag* cancel) {
+                        std::int64_t k, nb::handle allow, std::string_view metric, std::int64_t threads,
+                        ThreadPool* pool, const CancelFlag* cancel) {
     const Matrices matrices(queries, query_offsets, tokens, encoding, offsets, tokens_per_document);
+    const Metric similarity = metric_of(metric, matrices.documents().type);
     const std::size_t wanted = positive(k, "k");
     const multivector::Resources resources{positive(threads, "threads"), pool, cancel};
     std::optional<ArrayView> allow_view;
@@ -264,8 +277,8 @@ nb::tuple maxsim_search(nb::handle queries, nb::handle query_offsets, nb::handle
     }
     const std::uint64_t* allowed = allow_view ? allow_view->data<std::uint64_t>() : nullptr;
     return best(matrices.queries().count, wanted, [&](std::int64_t* documents, float* distances) {
-        multivector::search(kernels(), matrices.queries(), matrices.documents(), wanted, allowed, resources,
-                            documents, distances);
+        multivector::search(kernels(), matrices.queries(), matrices.documents(), similarity, wanted, allowed,
+                            resources, documents, distances);
     });
 }
 
@@ -324,8 +337,9 @@ nb::tuple carve_queries(nb::handle queries, nb::handle query_offsets, float thre
 
 void register_maxsim(nb::module_& module) {
     module.def("maxsim_search", &maxsim_search, "queries"_a, "query_offsets"_a, "tokens"_a, "encoding"_a,
-               "offsets"_a.none(), "tokens_per_document"_a, "k"_a, "allow"_a = nb::none(), "threads"_a = 1,
-               "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kSearchSignature), kSearchDoc);
+               "offsets"_a.none(), "tokens_per_document"_a, "k"_a, "allow"_a = nb::none(), "metric"_a = "ip",
+               "threads"_a = 1, "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kSearchSignature),
+               kSearchDoc);
     module.def("maxsim_rerank", &maxsim_rerank, "queries"_a, "query_offsets"_a, "tokens"_a, "encoding"_a,
                "offsets"_a.none(), "tokens_per_document"_a, "candidates"_a, "k"_a, "threads"_a = 1,
                "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kRerankSignature), kRerankDoc);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "flat/nearest.h"
+#include "multivector/distance_scorer.h"
 #include "multivector/document_scorer.h"
 #include "multivector/packed_queries.h"
 
@@ -64,13 +65,40 @@ void write_best(const std::vector<Neighbor>& sorted, std::size_t k, std::int64_t
     std::fill(distances + found, distances + k, kInfinity);
 }
 
+// How a group of queries is scored: by inner products, or by distances.
+class ByProducts {
+public:
+    ByProducts(const KernelTable& kernels, const Queries& queries, const Documents& documents)
+        : kernels_(*kernels.maxsim),
+          queries_(kernels, queries, documents.dims, documents.type),
+          documents_(documents) {}
+    DocumentScorer scorer() const { return {kernels_, queries_, documents_}; }
+
+private:
+    const MaxSimKernels& kernels_;
+    PackedQueries queries_;
+    const Documents& documents_;
+};
+
+class ByDistances {
+public:
+    ByDistances(const KernelTable& kernels, const Queries& queries, const Documents& documents, Metric metric)
+        : kernels_(kernels), queries_(queries), documents_(documents), metric_(metric) {}
+    DistanceScorer scorer() const { return {kernels_, queries_, documents_, metric_}; }
+
+private:
+    const KernelTable& kernels_;
+    const Queries& queries_;
+    const Documents& documents_;
+    Metric metric_;
+};
+
 // One pass over the documents for a group of queries.
 class Pass {
 public:
-    Pass(const KernelTable& kernels, const Queries& queries, const Documents& documents, std::size_t k,
-         const std::uint64_t* allow, const Resources& resources, std::size_t slots)
-        : kernels_(*kernels.maxsim),
-          queries_(kernels, queries, documents.dims, documents.type),
+    Pass(std::size_t queries, const Documents& documents, std::size_t k, const std::uint64_t* allow,
+         const Resources& resources, std::size_t slots)
+        : queries_(queries),
           documents_(documents),
           k_(k),
           allow_(allow),
@@ -81,21 +109,21 @@ public:
         share_ = std::max<std::size_t>(1, kShareTokens / std::max<std::size_t>(tokens, 1) / 64) * 64;
         const std::size_t kept = std::min(k, std::max<std::size_t>(documents.count, 1));
         for (std::vector<Nearest>& slot : nearest_) {
-            slot.reserve(queries.count);
-            for (std::size_t q = 0; q < queries.count; ++q) slot.emplace_back(kept);
+            slot.reserve(queries);
+            for (std::size_t q = 0; q < queries; ++q) slot.emplace_back(kept);
         }
     }
 
     // Takes shares of the documents until none are left; each slot is used by one thread.
-    void run(std::size_t slot) {
-        DocumentScorer scorer(kernels_, queries_, documents_);
-        std::vector<float> scores(queries_.count() * DocumentScorer::kBatch);
+    template <class Scorer>
+    void run(std::size_t slot, Scorer scorer) {
+        std::vector<float> scores(queries_ * Scorer::kBatch);
         std::vector<std::int64_t> batch;
-        batch.reserve(DocumentScorer::kBatch);
+        batch.reserve(Scorer::kBatch);
         const auto flush = [&] {
             if (cancel_ != nullptr && cancel_->is_set()) throw Cancelled();
             scorer.score(batch.data(), batch.size(), scores.data());
-            for (std::size_t q = 0; q < queries_.count(); ++q) {
+            for (std::size_t q = 0; q < queries_; ++q) {
                 for (std::size_t i = 0; i < batch.size(); ++i) {
                     const float distance = -scores[q * batch.size() + i];
                     if (nearest_[slot][q].may_enter(distance)) nearest_[slot][q].offer(distance, batch[i]);
@@ -111,7 +139,7 @@ public:
                 if (allow_ != nullptr && (allow_[document / 64] >> (document % 64) & 1u) == 0) continue;
                 if (documents_.begin(document) == documents_.end(document)) continue;
                 batch.push_back(static_cast<std::int64_t>(document));
-                if (batch.size() == DocumentScorer::kBatch) flush();
+                if (batch.size() == Scorer::kBatch) flush();
             }
         }
         if (!batch.empty()) flush();
@@ -119,7 +147,7 @@ public:
 
     void write(std::int64_t* documents_out, float* distances_out) const {
         std::vector<Neighbor> merged;
-        for (std::size_t q = 0; q < queries_.count(); ++q) {
+        for (std::size_t q = 0; q < queries_; ++q) {
             merged.clear();
             for (const std::vector<Nearest>& slot : nearest_) {
                 const std::vector<Neighbor>& heap = slot[q].heap();
@@ -131,8 +159,7 @@ public:
     }
 
 private:
-    const MaxSimKernels& kernels_;
-    PackedQueries queries_;
+    std::size_t queries_;
     const Documents& documents_;
     std::size_t k_;
     const std::uint64_t* allow_;
@@ -159,18 +186,25 @@ std::size_t queries_of_pass(const Queries& queries, std::size_t first, const Doc
 
 }  // namespace
 
-void search(const KernelTable& kernels, const Queries& queries, const Documents& documents, std::size_t k,
-            const std::uint64_t* allow, const Resources& resources, std::int64_t* documents_out,
-            float* distances_out) {
+void search(const KernelTable& kernels, const Queries& queries, const Documents& documents, Metric metric,
+            std::size_t k, const std::uint64_t* allow, const Resources& resources,
+            std::int64_t* documents_out, float* distances_out) {
     const std::size_t tokens = documents.count == 0 ? 0 : documents.end(documents.count - 1);
     const std::size_t threads = useful_threads(tokens * documents.dims * query_tokens(queries), resources);
     Workers workers(threads, resources.pool);
     std::size_t first = 0;
     while (first < queries.count) {
         const std::size_t count = queries_of_pass(queries, first, documents, k, threads);
-        Pass pass(kernels, {queries.tokens, queries.offsets + first, count}, documents, k, allow, resources,
-                  threads);
-        workers.run(threads, [&](std::size_t slot) { pass.run(slot); });
+        const Queries group{queries.tokens, queries.offsets + first, count};
+        Pass pass(count, documents, k, allow, resources, threads);
+        const auto run = [&](const auto& scoring) {
+            workers.run(threads, [&](std::size_t slot) { pass.run(slot, scoring.scorer()); });
+        };
+        if (metric == Metric::ip) {
+            run(ByProducts(kernels, group, documents));
+        } else {
+            run(ByDistances(kernels, group, documents, metric));
+        }
         pass.write(documents_out + first * k, distances_out + first * k);
         first += count;
     }

@@ -47,12 +47,13 @@ struct Candidates {
     std::size_t each;
 };
 
-// The k best documents of each query by (-MaxSim, number), ascending: `documents_out` and `distances_out` are
-// [queries, k], padded with -1 and +inf. Empty documents are never among them. `allow` is a bitmap of
-// documents or nullptr. The result does not depend on the threads. Throws Cancelled.
-void search(const KernelTable& kernels, const Queries& queries, const Documents& documents, std::size_t k,
-            const std::uint64_t* allow, const Resources& resources, std::int64_t* documents_out,
-            float* distances_out);
+// The k best documents of each query by (-MaxSim, number), ascending, where similarity is the inner product
+// or the negative distance (l2: squared), of codes the inner product only: `documents_out` and
+// `distances_out` are [queries, k], padded with -1 and +inf. Empty documents are never among them. `allow` is
+// a bitmap of documents or nullptr. The result does not depend on the threads. Throws Cancelled.
+void search(const KernelTable& kernels, const Queries& queries, const Documents& documents, Metric metric,
+            std::size_t k, const std::uint64_t* allow, const Resources& resources,
+            std::int64_t* documents_out, float* distances_out);
 
 // MaxSim of each query with its candidates, [queries, each]; -inf for pads and empty documents. Throws
 // Cancelled.
