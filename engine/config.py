@@ -22,8 +22,8 @@ class EngineConfig:
         sealed_rows_max: rows beyond which merging stops making a segment larger.
         deleted_share_vacuum: share of dead rows at which a sealed segment is rewritten.
         frozen_segments_max: frozen segments waiting to be sealed at which writers wait.
-        index_bytes_open_max: index files up to this size are opened with the collection, larger ones in the
-            background.
+        index_bytes_open_max: index files that must be read (of `hnsw`, `ivf` and multi-vectors) are opened
+            with the collection up to this size, larger ones in the background.
         settle_pause_s: seconds without writes (or ten times that without a new segment) after which rows are
             sealed and indexed.
         wal_checkpoint_bytes: size of the write-ahead log at which it is checkpointed.

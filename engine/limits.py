@@ -49,7 +49,7 @@ MULTIVECTOR_INDEX_ROWS_MIN: Final = 1_000
 SETTLE_ROWS_MIN: Final = 1_000
 """Fewer growing rows stay growing when writing pauses: their scan costs less than an index search."""
 INDEX_BYTES_OPEN_MAX: Final = 256 * 2**20
-"""Index files of a collection up to this size are opened with it; larger ones later, scanned meanwhile."""
+"""Index files that must be read are opened with their collection up to this size; else it scans meanwhile."""
 DELETED_SHARE_VACUUM: Final = 0.2
 """Share of dead rows in a sealed segment at which it is rewritten."""
 SEALED_SEGMENTS_TARGET: Final = 4

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.errors import Cancelled, Corrupted
-from nearfield.engine.index.protocol import BuildContext, Hits, Rows
+from nearfield.engine.index.protocol import BuildContext, Hits, RowChecks, Rows
 from nearfield.engine.search.scan import exact_distances, normalized, scan
+from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.growing import inverse_norms
 
 BLOCK_ROWS: Final = 1024
@@ -26,9 +27,17 @@ class BaseRows:
     Args:
         row_scale: float32 [n], inverse norms of cosine rows; None where their length is 1 (up to rounding) or
             0, and for other metrics.
+        checks: of the rows, where not all were verified.
     """
 
-    def __init__(self, rows: Rows, metric: str, row_scale: NDArray[np.float32] | None) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        metric: str,
+        row_scale: NDArray[np.float32] | None,
+        checks: RowChecks | None = None,
+    ) -> None:
+        self._checks = checks
         self.rows = rows
         self.metric = metric
         self.row_scale = row_scale
@@ -76,7 +85,36 @@ class BaseRows:
         self, queries: NDArray[np.float32], k: int, allow: NDArray[np.uint64] | None, threads: int
     ) -> Hits:
         """The exact answer."""
+        self.verify(allow)
         return scan(queries, self.rows, self.metric, k, allow, self.row_scale, threads)
+
+    @property
+    def unverified(self) -> bool:
+        """Whether there may be damaged rows."""
+        if self._checks is not None and self._checks.verified:
+            self._checks = None
+        return self._checks is not None
+
+    def verify(self, allow: NDArray[np.uint64] | None) -> None:
+        """Verify the allowed rows, before a scan of them.
+
+        Raises:
+            Corrupted: one is damaged.
+        """
+        if self.unverified and self._checks is not None:
+            if allow is None:
+                self._checks.verify()
+            else:
+                self._checks.verify_rows(bitmap.positions(allow, self.count))
+
+    def confirm(self, rows: NDArray[np.int64]) -> None:
+        """Verify rows that were found, of any shape; negative ones are none.
+
+        Raises:
+            Corrupted: one is damaged.
+        """
+        if self.unverified and self._checks is not None:
+            self._checks.verify_rows(rows[rows >= 0])
 
     def rank(self, prepared: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Hits:
         """The k nearest of each query's candidates by exact distance, ties by row.
@@ -100,12 +138,14 @@ class BaseRows:
 
     def facts(self) -> dict[str, Any]:
         """What a saved index says about the rows it belongs to."""
+        return {**self._shape_facts(), "rows_crc32c": _fingerprint(self.rows)}
+
+    def _shape_facts(self) -> dict[str, Any]:
         return {
             "metric": self.metric,
             "count": self.count,
             "dimensions": self.dimensions,
             "dtype": str(self.rows.dtype),
-            "rows_crc32c": _fingerprint(self.rows),
             "has_row_scale": self.row_scale is not None,
         }
 
@@ -117,15 +157,22 @@ class BaseRows:
         return [directory / _SCALE_NAME]
 
     @classmethod
-    def open(cls, directory: Path, rows: Rows, metric: str, facts: dict[str, Any]) -> "BaseRows":
-        """Rows for an index that was saved.
+    def open(
+        cls,
+        directory: Path,
+        rows: Rows,
+        metric: str,
+        facts: dict[str, Any],
+        checks: RowChecks | None = None,
+    ) -> "BaseRows":
+        """Rows for an index that was saved; none of them is read where they have `checks`.
 
         Raises:
             Corrupted: the index belongs to other rows.
         """
         scale = np.load(directory / _SCALE_NAME) if facts["has_row_scale"] else None
-        opened = cls(rows, metric, scale)
-        for name, found in opened.facts().items():
+        opened = cls(rows, metric, scale, checks)
+        for name, found in opened._shape_facts().items() if checks is not None else opened.facts().items():
             if facts[name] != found:
                 raise Corrupted(
                     f"the index in {directory} is of rows with {name} {facts[name]}, got rows with {found}"

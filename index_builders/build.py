@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nearfield.engine import limits
-from nearfield.engine.errors import Corrupted, InvalidRequest
+from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import (
     BrowsingIndex,
@@ -24,15 +24,17 @@ from nearfield.engine.index.protocol import (
 from nearfield.engine.index.registry import Registry, discover
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.segment import bitmap
+from nearfield.engine.storage.segment_files import SectionFile, SectionFileWriter
 from nearfield.index_builders.files import new_directory, open_header, save_header
 from nearfield.index_builders.row_batches import RowBatches
 
 METRICS: Final = ("l2", "ip", "cosine", "l1")
 _DTYPES: Final = ("float32", "float16", "uint8")
-_ROWS_NAME: Final = "rows.npy"
+_ROWS_NAME: Final = "rows.nfs"
+_ROWS_SECTION: Final = "rows"
 _INDEX_FOLDER: Final = "index"
 _KIND: Final = "library"
-_FORMAT_VERSION: Final = 1
+_FORMAT_VERSION: Final = 2
 _CHECK_ROWS: Final = 16_384
 _DOT_MAX: Final = 8_192
 """Longer dot products start threads of the BLAS library."""
@@ -224,7 +226,9 @@ class Index:
         directory = new_directory(path)
         (directory / _INDEX_FOLDER).mkdir()
         self._inner.save(directory / _INDEX_FOLDER)
-        np.save(directory / _ROWS_NAME, self._rows)
+        with SectionFileWriter(directory / _ROWS_NAME) as out:
+            blocks = (self._rows[at : at + _CHECK_ROWS] for at in range(0, self.count, _CHECK_ROWS))
+            out.add(_ROWS_SECTION, self._rows.dtype, self._rows.shape, blocks)
         facts = {"spec": self.spec.to_json(), "metric": self.metric}
         save_header(directory, _KIND, _FORMAT_VERSION, facts, [directory / _ROWS_NAME])
 
@@ -277,21 +281,27 @@ def build_index(
     return Index(spec, rows, registry.builder(spec.kind).build(rows, metric, spec.params, context))
 
 
-def open_index(path: str | Path, *, registry: Registry | None = None) -> Index:
+def open_index(path: str | Path, *, verify: bool = False, registry: Registry | None = None) -> Index:
     """Open what `Index.save` wrote; the rows are memory-mapped.
 
+    Args:
+        verify: read all files and compare their checksums. Otherwise indexes that are mapped (`flat` and the
+            graph kinds) open at once, whatever their size: rows are verified when a search returns them, and
+            damage in links and codes, which decide where a search goes, can only make it miss rows.
+
     Raises:
-        Corrupted: a file is missing or damaged.
+        Corrupted: a file is missing or damaged. A search raises it when it meets damaged rows.
     """
     directory = Path(path)
-    facts = open_header(directory, _KIND, _FORMAT_VERSION)
+    facts = open_header(directory, _KIND, _FORMAT_VERSION, () if verify else (_ROWS_NAME,))
     spec = IndexSpec.from_json(facts["spec"])
-    try:
-        rows = np.load(directory / _ROWS_NAME, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise Corrupted(f"{directory / _ROWS_NAME} cannot be read: {error}") from error
-    inner = (registry or discover()).open(spec, directory / _INDEX_FOLDER, rows, facts["metric"])
-    return Index(spec, rows, inner)
+    section = SectionFile(directory / _ROWS_NAME).section(_ROWS_SECTION)
+    registry = registry or discover()
+    folder, metric = directory / _INDEX_FOLDER, facts["metric"]
+    if verify or not registry.maps(spec.kind):
+        return Index(spec, section.array(), registry.open(spec, folder, section.array(), metric))
+    inner = registry.open_mapped(spec, folder, section.unread(), metric, section)
+    return Index(spec, section.unread(), inner)
 
 
 def check_rows(value: ArrayLike, name: str) -> Rows:

@@ -1,10 +1,14 @@
 """The files of a saved index: a header with magic, version, facts and checksums beside the kind's own."""
 
 import json
+import math
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.errors import Corrupted, InvalidRequest
@@ -49,8 +53,13 @@ def save_header(
     return header
 
 
-def open_header(directory: Path, kind: str, format_version: int) -> dict[str, Any]:
+def open_header(
+    directory: Path, kind: str, format_version: int, unread: Collection[str] = ()
+) -> dict[str, Any]:
     """The facts of a saved index, after every checksum held.
+
+    Args:
+        unread: files of which only the size is compared.
 
     Raises:
         Corrupted: a file is missing, damaged, or of another kind or format.
@@ -69,17 +78,35 @@ def open_header(directory: Path, kind: str, format_version: int) -> dict[str, An
             f"{path} is of kind {found[0]} format {found[1]}, expected {kind} format {format_version}"
         )
     for name, expected in body["files"].items():
-        _verify(directory / name, expected["bytes"], expected["crc32c"])
+        _verify(directory / name, expected["bytes"], None if name in unread else expected["crc32c"])
     facts: dict[str, Any] = body["facts"]
     return facts
 
 
-def _verify(path: Path, size: int, checksum: int) -> None:
+def mapped_at_random(path: Path) -> NDArray[Any]:
+    """The array of an npy file, memory-mapped; a page that is touched is read without those around it.
+
+    Raises:
+        ValueError: not the file of one plain array.
+    """
+    with path.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{path} is not an npy file of version 1.0")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        count = math.prod(shape)
+        if fortran_order or dtype.hasobject or len(memory) != file.tell() + count * dtype.itemsize:
+            raise ValueError(f"{path} does not hold one array in C order")
+        memory.madvise(mmap.MADV_RANDOM)
+        return np.frombuffer(memory, dtype, count, file.tell()).reshape(shape)
+
+
+def _verify(path: Path, size: int, checksum: int | None) -> None:
     try:
         found = path.stat().st_size
         if found != size:
             raise Corrupted(f"{path} has {found} bytes, expected {size}")
-        if _checksum(path) != checksum:
+        if checksum is not None and _checksum(path) != checksum:
             raise Corrupted(f"{path} is damaged: its CRC-32C does not hold")
     except OSError as error:
         raise Corrupted(f"{path} cannot be read: {error}") from error

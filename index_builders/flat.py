@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.engine.index.protocol import BuildContext, Hits, Rows
+from nearfield.engine.index.protocol import BuildContext, Hits, RowChecks, Rows
 from nearfield.index_builders.base_rows import BaseRows, report
 from nearfield.index_builders.files import open_header, save_header
 from nearfield.index_builders.params import knob, parse, target_recall
@@ -78,3 +78,10 @@ class FlatBuilder:
     def open(self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any]) -> FlatIndex:
         """See IndexBuilder.open."""
         return FlatIndex(BaseRows.open(directory, rows, metric, open_header(directory, KIND, FORMAT_VERSION)))
+
+    def open_mapped(
+        self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any], checks: RowChecks
+    ) -> FlatIndex:
+        """See MappingBuilder.open_mapped."""
+        facts = open_header(directory, KIND, FORMAT_VERSION)
+        return FlatIndex(BaseRows.open(directory, rows, metric, facts, checks))

@@ -50,6 +50,7 @@ def range_scan(
     threads: int,
 ) -> RangeHits:
     """All allowed rows within the radius of each query."""
+    base.verify(allow)
     candidates = bitmap.positions(allow, base.count)
     blocks = [candidates[start : start + _BLOCK_ROWS] for start in range(0, len(candidates), _BLOCK_ROWS)]
 

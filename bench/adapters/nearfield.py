@@ -66,8 +66,8 @@ class NearfieldAdapter:
         self._index.save(path)
 
     def open(self, path: Path, metric: str, dimensions: int) -> None:
-        self._index = open_index(path)
-        self._rows_bytes = (path / "rows.npy").stat().st_size
+        self._index = open_index(path, verify=True)
+        self._rows_bytes = (path / "rows.nfs").stat().st_size
 
     def set_query_arguments(self, params: Params, threads: int) -> None:
         self._search: dict[str, Any] = dict(params)

@@ -201,6 +201,42 @@ class IndexBuilder(Protocol):
         ...
 
 
+class RowChecks(Protocol):
+    """The checksums of mapped rows of which not all were verified yet; `Corrupted` is raised by both."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether all rows were."""
+        ...
+
+    def verify(self) -> None:
+        """Verify all rows."""
+        ...
+
+    def verify_rows(self, positions: NDArray[np.int64]) -> None:
+        """Verify the rows int64 [m]."""
+        ...
+
+
+@runtime_checkable
+class MappingBuilder(Protocol):
+    """An index builder that can open large files without reading them."""
+
+    def open_mapped(
+        self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any], checks: RowChecks
+    ) -> VectorIndex:
+        """As `IndexBuilder.open`, but no checksum of rows is verified, nor of files that only steer a search.
+
+        Whatever is in these files, a search reads nothing outside its arrays, finds as many rows as it
+        should, and gives their true distances: `checks` verify the rows that come back, and those of a scan
+        before it. It may miss nearer rows.
+
+        Raises:
+            Corrupted: a file is missing or of another size, or what was verified is damaged.
+        """
+        ...
+
+
 @runtime_checkable
 class ExtendingBuilder(Protocol):
     """An index builder that can also make an index from one of nearly the same rows."""

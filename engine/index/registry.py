@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from nearfield.engine.errors import Corrupted, InvalidRequest
 from nearfield.engine.index.multivector import MultiVectorIndex, MultiVectorIndexBuilder
-from nearfield.engine.index.protocol import IndexBuilder, Rows, VectorIndex
+from nearfield.engine.index.protocol import IndexBuilder, MappingBuilder, RowChecks, Rows, VectorIndex
 from nearfield.engine.index.spec import IndexConfig, IndexSpec
 from nearfield.engine.multivector.token_rows import TokenRows
 
@@ -163,6 +163,23 @@ class Registry:
         builder = self.builder(spec.kind)
         _require_format(spec, builder.format_version)
         return builder.open(directory, rows, metric, spec.params)
+
+    def maps(self, kind: str) -> bool:
+        """Whether indexes of a kind can be opened without reading much."""
+        return kind in self._builder_loaders and isinstance(self.builder(kind), MappingBuilder)
+
+    def open_mapped(
+        self, spec: IndexSpec, directory: Path, rows: Rows, metric: str, checks: RowChecks
+    ) -> VectorIndex:
+        """As `open`, of a kind that `maps`; see MappingBuilder.open_mapped.
+
+        Raises:
+            Corrupted: see there, or in a format this version does not read: rebuild it.
+        """
+        builder = self.builder(spec.kind)
+        assert isinstance(builder, MappingBuilder)
+        _require_format(spec, self.builder(spec.kind).format_version)
+        return builder.open_mapped(directory, rows, metric, spec.params, checks)
 
     def _reserve(self, kind: str) -> None:
         if kind in self._builder_loaders or kind in self._policy_loaders:

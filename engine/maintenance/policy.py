@@ -48,6 +48,14 @@ class Open:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """Read a stored index that was opened unread, and the rows it is of, against their checksums."""
+
+    segment: str
+    vector: str
+
+
+@dataclass(frozen=True)
 class Vacuum:
     """Rewrite a segment without its dead rows."""
 
@@ -77,7 +85,7 @@ class Drop:
     vector: str
 
 
-Job = Seal | Freeze | Open | Vacuum | Merge | Build | Drop
+Job = Seal | Freeze | Open | Verify | Vacuum | Merge | Build | Drop
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ class SegmentState:
         rows, live_rows: with and without its dead rows.
         unbuilt: vectors whose wanted index does not exist yet (or is another one).
         unopened: vectors whose index exists and is not open yet.
+        unverified: vectors whose index was opened without reading it.
         unwanted: vectors that have an index and are to have none.
         indexed: whether some vector has the index it wants.
     """
@@ -97,6 +106,7 @@ class SegmentState:
     live_rows: int
     unbuilt: tuple[str, ...] = ()
     unopened: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
     unwanted: tuple[str, ...] = ()
     indexed: bool = False
 
@@ -148,6 +158,14 @@ def urgent_job(state: CollectionState, thresholds: Thresholds) -> Job | None:
     for segment in state.sealed:
         if segment.unopened:
             return Open(segment.id, segment.unopened[0])
+    return None
+
+
+def verify_job(state: CollectionState) -> Job | None:
+    """What finds damage that searches do not meet: reads much, and keeps nothing else waiting."""
+    for segment in state.sealed:
+        if segment.unverified:
+            return Verify(segment.id, segment.unverified[0])
     return None
 
 

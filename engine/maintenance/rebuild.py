@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.engine.errors import Cancelled
+from nearfield.engine.errors import Cancelled, Corrupted
 from nearfield.engine.index.multivector import (
     ExtendingMultiVectorBuilder,
     MultiVectorIndex,
@@ -25,14 +25,14 @@ from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.index.wanted import resolve_index
 from nearfield.engine.maintenance import policy
 from nearfield.engine.segment import bitmap
-from nearfield.engine.segment.index_files import StoredIndex, save_index
+from nearfield.engine.segment.index_files import StoredIndex, check_files, save_index
 from nearfield.engine.segment.manifest import Manifest
 from nearfield.engine.segment.sealed import BuiltIndex, SealedSegment
 from nearfield.engine.segment.segment_set import Segment, local_positions
 from nearfield.engine.segment.write_segment import write_segment
 from nearfield.engine.storage.apply import Run
 from nearfield.engine.storage.collection_store import CollectionStore
-from nearfield.engine.storage.durable import new_directory, remove_tree
+from nearfield.engine.storage.durable import new_directory, quarantine, remove_tree
 from nearfield.engine.storage.effects import Effects
 from nearfield.engine.storage.recovery import open_or_quarantine
 from nearfield.engine.storage.transaction import Transaction
@@ -56,6 +56,8 @@ def run_job(job: policy.Job, parts: CollectionStore, cancel: Cancel) -> None:
             )
         case policy.Open(segment, vector):
             _open(parts, _sealed(parts, segment), vector)
+        case policy.Verify(segment, vector):
+            _verify(parts, _sealed(parts, segment), vector, cancel)
         case policy.Vacuum(segment):
             _merge(parts, (segment,), cancel)
         case policy.Merge(segments):
@@ -190,6 +192,9 @@ def _extended(
     local, inside = local_positions(source, segment.rows)
     origin = np.where(inside, local, -1)
     try:
+        if name in source.unverified:
+            stored = parts.manifests[source.id].indexes[name]
+            check_files(source.directory / stored.directory, stored)
         if parts.schema.vectors[name].multivector is not None:
             return _changed_documents(parts, source, segment, name, spec, origin, context)
         return _changed_rows(parts, source, segment, name, spec, origin, context)
@@ -249,6 +254,31 @@ def _open(parts: CollectionStore, segment: SealedSegment, name: str) -> None:
     manifest = parts.manifests[segment.id]
     opened, manifest = open_or_quarantine(segment, name, manifest, parts.schema, parts.registry)
     _register_index(parts, segment.id, name, opened.indexes.get(name), manifest.indexes.get(name))
+
+
+def _verify(parts: CollectionStore, segment: SealedSegment, name: str, cancel: Cancel) -> None:
+    """Damage of the index takes it away, to be built again; damage of the rows is raised."""
+    stored = parts.manifests[segment.id].indexes.get(name)
+    if stored is not None and not _index_holds(segment, stored):
+        now = parts.manifests.get(segment.id)
+        # Another lane may have put a new index, or a new segment, in its place and removed the files.
+        if now is not None and now.indexes.get(name) == stored:
+            _register_index(parts, segment.id, name, None, None)
+            if (segment.directory / stored.directory).exists():
+                quarantine(segment.directory / stored.directory)
+    segment.section(name).verify(cancel.is_set)
+    if cancel.is_set():
+        raise Cancelled("the collection is being closed")
+    segment.unverified.discard(name)
+
+
+def _index_holds(segment: SealedSegment, stored: StoredIndex) -> bool:
+    try:
+        check_files(segment.directory / stored.directory, stored)
+    except Corrupted as error:
+        _log.warning("an index is damaged, searches scan until it is rebuilt: %s", error)
+        return False
+    return True
 
 
 # ---- shared steps -----------------------------------------------------------------------------------------

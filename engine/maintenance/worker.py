@@ -18,6 +18,7 @@ from nearfield.engine.maintenance.policy import (
     Thresholds,
     rewrite_job,
     urgent_job,
+    verify_job,
 )
 from nearfield.engine.maintenance.rebuild import can_extend, run_job, wanted_index
 from nearfield.engine.segment.manifest import Manifest
@@ -33,9 +34,10 @@ _SLOW_PAUSE_FACTOR: Final = 10
 
 
 class _Lane(Enum):
-    """Two threads, so that an index build of minutes never keeps memory from being freed."""
+    """A thread each, so that an index build of minutes never keeps memory from being freed."""
 
     URGENT = "urgent"
+    VERIFY = "verify"
     REWRITE = "rewrite"
 
 
@@ -235,6 +237,8 @@ class MaintenanceWorker:
             idle_s=idle_s,
             extends=can_extend(parts),
         )
+        if lane is _Lane.VERIFY:
+            return verify_job(state)
         decide = urgent_job if lane is _Lane.URGENT else rewrite_job
         return decide(state, self._thresholds)
 
@@ -260,6 +264,7 @@ def _segment_state(parts: CollectionStore, segment: SealedSegment) -> SegmentSta
         live_rows=segment.live_count,
         unbuilt=tuple(name for name in wanted if name not in current),
         unopened=tuple(name for name in current if name not in segment.indexes),
+        unverified=tuple(sorted(segment.unverified)),
         unwanted=tuple(name for name in manifest.indexes if name not in wanted),
         indexed=bool(current),
     )

@@ -73,14 +73,27 @@ def save_index(
 
 def open_index(
     segment: SealedSegment, name: str, vector: VectorSpec, stored: StoredIndex, registry: Registry
-) -> BuiltIndex:
-    """Verify and open an index.
+) -> SealedSegment:
+    """The segment with a stored index. What can be searched safely before it was verified is not read now.
 
     Raises:
         Corrupted: a file is missing or damaged, or not of this program's format.
     """
     directory = segment.directory / stored.directory
+    if vector.multivector is None and registry.maps(stored.spec.kind):
+        section = segment.section(name)
+        metric = vector.distance.metric
+        index = registry.open_mapped(stored.spec, directory, section.unread(), metric, section)
+        segment.unverified.add(name)
+        return segment.with_index(name, index)
     check_files(directory, stored)
+    return segment.with_index(name, _open_verified(segment, name, vector, stored, registry))
+
+
+def _open_verified(
+    segment: SealedSegment, name: str, vector: VectorSpec, stored: StoredIndex, registry: Registry
+) -> BuiltIndex:
+    directory = segment.directory / stored.directory
     if vector.multivector is not None:
         return registry.open_multivector(stored.spec, directory, segment.tokens(name))
     return registry.open(stored.spec, directory, segment.vectors(name), vector.distance.metric)

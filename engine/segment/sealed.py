@@ -17,7 +17,7 @@ from nearfield.engine.schema import VectorSpec
 from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.column import StoredColumn, no_tokens
 from nearfield.engine.segment.growing import needs_scale
-from nearfield.engine.storage.segment_files import SectionFile
+from nearfield.engine.storage.segment_files import Section, SectionFile
 
 FILE_NAME: Final = "vectors.nfs"
 BuiltIndex = VectorIndex | MultiVectorIndex
@@ -33,6 +33,8 @@ class SealedSegment:
         offsets: of each multi-vector, int64 [count + 1], or the number of tokens that every row has.
         documents: multi-vectors that were read, by name.
         indexes: built index by vector name.
+        unverified: vectors whose stored index, and the rows it reads, nobody has verified since it was
+            opened; one set for all views of the segment.
         live: bitmap of living rows; None when all live.
     """
 
@@ -47,6 +49,7 @@ class SealedSegment:
     specs: Mapping[str, VectorSpec]
     documents: dict[str, TokenRows] = field(default_factory=dict)
     indexes: Mapping[str, BuiltIndex] = field(default_factory=dict)
+    unverified: set[str] = field(default_factory=set)
     live: bitmap.Words | None = None
     live_count: int = 0
 
@@ -95,7 +98,11 @@ class SealedSegment:
         return sum(self.file.section(f"vectors/{ordinal}").length for ordinal in self.ordinals.values())
 
     def vectors(self, name: str) -> Rows:
-        return self.file.section(f"vectors/{self.ordinals[name]}").array()
+        return self.section(name).array()
+
+    def section(self, name: str) -> Section:
+        """The stored vectors, or tokens, of one name."""
+        return self.file.section(f"vectors/{self.ordinals[name]}")
 
     def tokens(self, name: str) -> TokenRows:
         found = self.documents.get(name)
@@ -111,7 +118,7 @@ class SealedSegment:
         return found
 
     def gather(self, name: str, local: NDArray[np.int64]) -> StoredColumn:
-        section = self.file.section(f"vectors/{self.ordinals[name]}")
+        section = self.section(name)
         bounds = self.offsets.get(name)
         if bounds is None:
             return StoredColumn(section.take(local))
@@ -124,7 +131,7 @@ class SealedSegment:
         return np.full(len(local), bounds) if isinstance(bounds, int) else bounds[local + 1] - bounds[local]
 
     def token_bytes(self, name: str) -> int:
-        return self.file.section(f"vectors/{self.ordinals[name]}").length
+        return self.section(name).length
 
     def present(self, name: str) -> bitmap.Words | None:
         return self.presence[name]

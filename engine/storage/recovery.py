@@ -51,7 +51,8 @@ def recover(
     """Open the segments of a collection.
 
     Args:
-        index_bytes_open_max: indexes are opened here if their files are not larger than this together.
+        index_bytes_open_max: indexes that are read as a whole are opened here if their files are not larger
+            than this together; those that are mapped always are.
 
     Raises:
         Corrupted: primary data is damaged or missing.
@@ -67,11 +68,10 @@ def recover(
             )
     deleted = store.load_deleted_rows()
     sealed = [_with_deleted(segment, deleted) for segment in sealed]
-    if (
-        sum(index.bytes for manifest in manifests.values() for index in manifest.indexes.values())
-        <= index_bytes_open_max
-    ):
-        sealed = [_with_indexes(segment, manifests, schema, registry) for segment in sealed]
+    stored = [index for manifest in manifests.values() for index in manifest.indexes.values()]
+    read = sum(index.bytes for index in stored if not registry.maps(index.spec.kind))
+    mapped_only = read > index_bytes_open_max
+    sealed = [_with_indexes(segment, manifests, schema, registry, mapped_only) for segment in sealed]
     growing, growing_live = _load_growing(store, schema, deleted)
     living = sum(segment.live_count for segment in sealed) + growing.view(growing_live).live_count
     if living != store.load_counters().points:
@@ -87,19 +87,24 @@ def open_or_quarantine(
     """Open one stored index; a damaged one is moved out of the way, and both forget it."""
     stored = manifest.indexes[name]
     try:
-        index = open_index(segment, name, schema.vectors[name], stored, registry)
+        return open_index(segment, name, schema.vectors[name], stored, registry), manifest
     except Corrupted as error:
         _log.warning("the index of vector %r is rebuilt, searches scan meanwhile: %s", name, error)
         if (segment.directory / stored.directory).exists():
             quarantine(segment.directory / stored.directory)
         return segment, manifest.with_index(name, None)
-    return segment.with_index(name, index), manifest
 
 
 def _with_indexes(
-    segment: SealedSegment, manifests: dict[str, Manifest], schema: CollectionSchema, registry: Registry
+    segment: SealedSegment,
+    manifests: dict[str, Manifest],
+    schema: CollectionSchema,
+    registry: Registry,
+    mapped_only: bool,
 ) -> SealedSegment:
-    for name in manifests[segment.id].indexes:
+    for name, stored in manifests[segment.id].indexes.items():
+        if mapped_only and not registry.maps(stored.spec.kind):
+            continue
         segment, manifest = open_or_quarantine(segment, name, manifests[segment.id], schema, registry)
         manifests[segment.id] = manifest
     return segment

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.index_builders.encodings.lvq import LvqCodes
+from nearfield.index_builders.files import mapped_at_random
 from nearfield.index_builders.graph.links import Links
 from nearfield.index_builders.graph.signed_rows import SignedRows
+
+STEERING_FILES: Final = frozenset({"neighbours.npy", "primary.npy", "secondary.npy"})
+"""The large ones: they decide where a search goes, not what its answers are."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,11 @@ class GraphArrays:
 
     @classmethod
     def open(cls, directory: Path, facts: dict[str, Any]) -> Self:
-        """Map what `save` wrote."""
+        """Map what `save` wrote; raises ValueError where that is no array."""
 
         def mapped(name: str) -> Any:
-            return np.load(directory / f"{name}.npy", mmap_mode="r")
+            path = directory / f"{name}.npy"
+            return mapped_at_random(path) if path.name in STEERING_FILES else np.load(path, mmap_mode="r")
 
         def codes(name: str) -> LvqCodes | None:
             return None if facts[name] is None else _codes(facts[name], mapped(name))

@@ -41,6 +41,7 @@ class GraphBrowser:
         offsets, rows, distances = _native.graph_range_search(
             self._graph, self._base.prepared(queries), reach, ef, self._first_rows(allow), pool
         )
+        self._base.confirm(rows)
         if not cosine and self._points is None:
             return RangeHits(offsets, rows, distances)
         found = []
@@ -57,6 +58,7 @@ class GraphBrowser:
         prepared = self._base.prepared(query[None, :])[0]
         rows = _native.GraphRowStream(self._graph, prepared, ef, self._first_rows(allow))
         while len((piece := rows.next(batch))[0]) > 0:
+            self._base.confirm(piece[0])
             yield self._completed(*piece, allow)
 
     def _first_rows(self, allow: NDArray[np.uint64] | None) -> NDArray[np.uint64] | None:

@@ -8,14 +8,15 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.engine.errors import Corrupted
 from nearfield.engine.index.calibration import Calibration
-from nearfield.engine.index.protocol import BuildContext, Rows, VectorIndex
+from nearfield.engine.index.protocol import BuildContext, RowChecks, Rows, VectorIndex
 from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows, report
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.encodings.lvq import LvqEncoding
 from nearfield.index_builders.files import open_header
 from nearfield.index_builders.graph import maps
-from nearfield.index_builders.graph.arrays import GraphArrays
+from nearfield.index_builders.graph.arrays import STEERING_FILES, GraphArrays
 from nearfield.index_builders.graph.calibration import calibrate
 from nearfield.index_builders.graph.change import Change
 from nearfield.index_builders.graph.codes import LINE_BYTES, TAIL_BYTES, StagePlan
@@ -172,8 +173,31 @@ class GraphBuilder:
 
     def open(self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any]) -> GraphIndex:
         """See IndexBuilder.open."""
-        facts = open_header(directory, self.kind, FORMAT_VERSION)
-        base = BaseRows.open(directory, rows, metric, facts)
+        return self._opened(directory, rows, metric, params, None)
+
+    def open_mapped(
+        self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any], checks: RowChecks
+    ) -> GraphIndex:
+        """See MappingBuilder.open_mapped: links and codes are not read."""
+        try:
+            return self._opened(directory, rows, metric, params, checks)
+        except Corrupted:
+            raise
+        except Exception as error:
+            # Reading the head of a damaged npy file fails in many ways.
+            raise Corrupted(f"{directory}: links or codes cannot be opened: {error!r}") from error
+
+    def _opened(
+        self,
+        directory: Path,
+        rows: Rows,
+        metric: str,
+        params: Mapping[str, Any],
+        checks: RowChecks | None,
+    ) -> GraphIndex:
+        unread = () if checks is None else STEERING_FILES
+        facts = open_header(directory, self.kind, FORMAT_VERSION, unread)
+        base = BaseRows.open(directory, rows, metric, facts, checks)
         points = GraphPoints.open(directory / POINTS_NAME) if facts["has_points"] else None
         arrays = None if facts["arrays"] is None else GraphArrays.open(directory, facts["arrays"])
         calibration = facts.get("calibration")

@@ -238,6 +238,11 @@ class GraphIndex:
         rows, distances, _ = self._graph.search(
             prepared, k, window, secondary, exact, _IN_FLIGHT, least, by_scan, allow, pool
         )
+        if self._base.unverified:
+            if allow is None and (rows[:, -1] < 0).any():
+                # Every node can be reached, unless links are damaged.
+                return self._base.scan(queries, k, row_allow, threads)
+            self._base.confirm(rows)
         if self.metric == "cosine":
             distances += 1.0
         return Hits(rows, distances) if self._points is None else self._expanded(rows, distances, row_allow)

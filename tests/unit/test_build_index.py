@@ -41,12 +41,15 @@ def test_build_search_save_open(kind: str, tmp_path: Path) -> None:
 
 def test_damaged_rows_are_noticed(tmp_path: Path) -> None:
     build_index(ROWS, metric="l2", kind="flat").save(tmp_path / "saved")
-    path = tmp_path / "saved" / "rows.npy"
+    path = tmp_path / "saved" / "rows.nfs"
     content = bytearray(path.read_bytes())
     content[5_000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(Corrupted, match=r"rows\.npy is damaged"):
-        open_index(tmp_path / "saved")
+    opened = open_index(tmp_path / "saved")
+    with pytest.raises(Corrupted, match=r"rows\.nfs: section 'rows', bytes 0 and up fail their checksum"):
+        opened.search(ROWS[0])
+    with pytest.raises(Corrupted, match=r"rows\.nfs is damaged"):
+        open_index(tmp_path / "saved", verify=True)
     with pytest.raises(Corrupted, match="is not the header of an index"):
         open_index(tmp_path)
 

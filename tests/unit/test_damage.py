@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from nearfield.engine import Collection, Database, ScrollRequest, SearchParams, SearchRequest
 from nearfield.engine.errors import Corrupted, StorageError
+from nearfield.engine.maintenance import policy, rebuild
 from tests.helpers.points import EAGER, batch, by_ids, schema, vectors
 
 COUNT = 450
@@ -132,6 +134,77 @@ def test_a_damaged_index_is_quarantined_and_rebuilt(data: Path, truth: Any, dama
     with Database.open(data, config=CONFIG) as database:
         assert database.collection("points").info().indexed_vectors == 400
         assert answers(database.collection("points")) == truth
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection with a graph over 400 rows, which is opened without reading its large files."""
+    path = tmp_path_factory.mktemp("graph") / "data"
+    with Database.open(path, config=CONFIG) as database:
+        points = database.create_collection("points", schema(index="lvq"))
+        points.upsert(batch(range(400), VALUES[:400]))
+        points.wait_settled(20)
+        assert points.info().indexed_vectors == 400
+    return path
+
+
+def test_an_index_that_was_opened_unread_is_verified_later(graph: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(graph, tmp_path / "data")
+    directory = find(data, "index-0-0")
+    flip(directory / "neighbours.npy", 5000)
+    requests = [SearchRequest(value, limit=9) for value in VALUES[:40]]
+    with Database.open(data, config=CONFIG) as database:
+        points = database.collection("points")
+        assert (points.info().indexed_vectors, points.info().status) == (400, "yellow")
+        for value, hits in zip(VALUES, points.search(requests), strict=False):
+            true = [((VALUES[int(hit.record.id)] - value) ** 2).sum() ** 0.5 for hit in hits]
+            assert len({hit.record.id for hit in hits}) == 9
+            np.testing.assert_allclose([hit.score for hit in hits], true, rtol=1e-3, atol=1e-5)
+        points.wait_settled(20)
+        assert directory.with_name("index-0-0.damaged").is_dir()
+        assert (points.info().indexed_vectors, points.info().status) == (400, "green")
+    with Database.open(data, config=replace(CONFIG, background=True)) as database:
+        points = database.collection("points")
+        points.wait_settled(20)
+        assert points.info().status == "green"
+        assert find(data, "index-0-*[0-9]").is_dir()
+
+
+def test_rows_of_an_index_that_was_opened_unread_are_verified_later(graph: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(graph, tmp_path / "data")
+    flip(find(data, "vectors.nfs"), 64 + 8 * 400 + 5000)
+    with Database.open(data, config=CONFIG) as database:
+        points = database.collection("points")
+        with pytest.raises(Corrupted, match="fail their checksum"):
+            points.search([SearchRequest(VALUES[0], limit=3)])
+    with Database.open(data, config=CONFIG) as database:
+        points = database.collection("points")
+        assert points.info().status == "yellow"
+        with pytest.raises(Corrupted, match="fail their checksum"):
+            points.wait_settled(20)
+        assert points.info().status == "red"
+        assert find(data, "index-0-0").is_dir()
+
+
+def test_a_damaged_index_is_not_extended(
+    graph: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = shutil.copytree(graph, tmp_path / "data")
+    flip(find(data, "index-0-0") / "primary.npy", 3000)
+    with Database.open(data, config=CONFIG) as database:
+        points = database.collection("points")
+        points.upsert(batch(range(400, COUNT), VALUES[400:]))
+        parts = points._parts
+        rebuild.run_job(policy.Freeze(), parts, threading.Event())
+        rebuild.run_job(policy.Seal(400), parts, threading.Event())
+        ids = tuple(segment.id for segment in parts.publisher.sealed)
+        rebuild.run_job(policy.Merge(ids), parts, threading.Event())
+        assert "could not be extended" in caplog.text
+        [merged] = parts.publisher.sealed
+        assert not merged.unverified
+        assert points.info().indexed_vectors == COUNT
+        found = points.search([SearchRequest(value, limit=1) for value in VALUES])
+        assert sum(hits[0].record.id == at for at, hits in enumerate(found)) >= COUNT - 1
 
 
 def test_a_missing_segment_directory(data: Path) -> None:

@@ -129,7 +129,8 @@ constexpr const char* kGraphDoc =
     R"(A searchable graph over arrays that it keeps alive; any number of threads may search it.
 
 Args:
-    neighbours: uint32 [n, degree], nodes, padded with NO_NEIGHBOUR.
+    neighbours: uint32 [n, degree], nodes, padded with NO_NEIGHBOUR; never read as a whole, other numbers are
+        passed over.
     entries: uint32 [e], nodes every search starts from.
     row_of: uint32 [n], the row each node stands for.
     primary: uint8 [n * primary_stride + 64], codes of the projected rows, what the traversal reads; None:

@@ -44,8 +44,7 @@ public:
         const std::size_t degree = neighbours_.shape(1);
         if (!entries_.is(DType::u32, 1) || entries_.shape(0) == 0) entries_.reject("uint32 [at least 1]");
         expect(row_of_, DType::u32, {count});
-        check_nodes(entries_, count, false);
-        check_nodes(neighbours_, count, true);
+        check_nodes(entries_, count);
         if (!mean_.is(DType::f32, 1)) mean_.reject("float32 [d]");
         const std::size_t dims = mean_.shape(0);
         const graph::CodeRows none{{8, dims}, 0, nullptr};
@@ -89,7 +88,7 @@ public:
         } else {
             view_.row_count = count;
         }
-        check_nodes(row_of_, view_.row_count, false);
+        check_nodes(row_of_, view_.row_count);
         node_of_.assign(view_.row_count, graph::kNoNeighbour);
         for (std::size_t node = 0; node < count; ++node)
             node_of_[view_.row_of[node]] = static_cast<std::uint32_t>(node);
@@ -154,10 +153,10 @@ public:
     const graph::GraphView& view() const { return view_; }
 
 private:
-    static void check_nodes(const ArrayView& nodes, std::size_t count, bool gaps) {
+    static void check_nodes(const ArrayView& nodes, std::size_t count) {
         const auto* data = nodes.data<std::uint32_t>();
         for (std::size_t i = 0; i < nodes.bytes() / sizeof(std::uint32_t); ++i) {
-            if (data[i] < count || (gaps && data[i] == graph::kNoNeighbour)) continue;
+            if (data[i] < count) continue;
             throw nb::value_error((std::string(nodes.name()) + ": " + std::to_string(data[i]) + " at " +
                                    std::to_string(i) + " is outside the " + std::to_string(count) + " nodes")
                                       .c_str());

@@ -22,7 +22,7 @@ struct CodeRows {
 struct GraphView {
     std::size_t count;
     std::size_t degree;
-    const std::uint32_t* neighbours;  // [count, degree], kNoNeighbour ends a shorter list
+    const std::uint32_t* neighbours;  // [count, degree], kNoNeighbour ends a shorter list; may be damaged
     const std::uint32_t* entries;     // [entry_count] nodes a search may start from
     std::size_t entry_count;
     CodeRows primary;            // of the projected vectors: what the traversal reads; without them, `rows`

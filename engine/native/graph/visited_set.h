@@ -8,10 +8,13 @@
 namespace nearfield::graph {
 
 // Nodes a query has seen, in the order they came. A byte per node tells in which round it was seen last:
-// tests of neighbours then never wait for each other, as they would for the shared words of a bitmap.
+// tests of neighbours then never wait for each other, as they would for the shared words of a bitmap. What is
+// no node (a damaged link) always counts as seen.
 class VisitedSet {
 public:
-    explicit VisitedSet(std::size_t count) : rounds_(count) {}
+    explicit VisitedSet(std::size_t count) : outside_(static_cast<std::uint32_t>(count)), rounds_(count + 1) {
+        rounds_[outside_] = round_;
+    }
 
     std::size_t size() const { return size_; }
     // The nodes from the i-th on.
@@ -25,7 +28,7 @@ public:
         const std::uint8_t round = round_;
         std::size_t size = size_;
         for (std::size_t i = 0; i < count; ++i) {
-            const std::uint32_t node = nodes[i];
+            const std::uint32_t node = std::min(nodes[i], outside_);
             list[size] = node;  // kept only if new: no branch to mispredict
             size += rounds[node] != round ? 1 : 0;
             rounds[node] = round;
@@ -35,15 +38,18 @@ public:
 
     void clear() {
         size_ = 0;
-        if (++round_ != 0) return;
-        std::fill(rounds_.begin(), rounds_.end(), std::uint8_t{0});
-        round_ = 1;
+        if (++round_ == 0) {
+            std::fill(rounds_.begin(), rounds_.end(), std::uint8_t{0});
+            round_ = 1;
+        }
+        rounds_[outside_] = round_;
     }
 
 private:
+    std::uint32_t outside_;  // the first number that is no node
+    std::uint8_t round_ = 1;
     std::vector<std::uint8_t> rounds_;
     std::vector<std::uint32_t> nodes_;
-    std::uint8_t round_ = 1;
     std::size_t size_ = 0;
 };
 
