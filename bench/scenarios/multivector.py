@@ -3,35 +3,41 @@
 Run as `python -m nearfield.bench.scenarios.multivector FOLDER... --out DIR`. A folder holds `doc_tokens.npy`
 [T, d], `doc_offsets.npy` [n + 1], the same for `query`, `*_pooled.npy` (one vector each), and where there are
 judgements `docs.jsonl`, `queries.jsonl` and `qrels.tsv`. Every way runs on one thread in one process, in
-turns; medians are reported. Writes `multivector.jsonl` and a figure per folder.
+turns; medians are reported. Writes `multivector.jsonl`, a figure per folder and a page with all of them,
+`multivector.html`.
+
+Peers: `voyager`, where it is installed, searches a graph of all tokens as the Voyager index of pylate 1.6
+does. fast-plaid (1.7) and pylate's PLAID index, which is fast-plaid (at most 1.4.6), are not among them: the
+wheels are each linked to one version of libtorch, 2.11 at most, which the package index offers for Linux only
+with CUDA, gigabytes of it. Beside a CPU build of torch 2.13 fast-plaid installs and imports, and dies of a
+segmentation fault when it builds an index.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nearfield.bench.datasets import DatasetError
 from nearfield.bench.frontier import Point
 from nearfield.bench.machine import available_cores, describe_machine
 from nearfield.bench.records import RecordWriter
 from nearfield.bench.report.plots import recall_speed, save_figure
 from nearfield.bench.report.summary import DatasetSummary
+from nearfield.bench.scenarios.multivector_corpus import Corpus, Found, Way, load_corpus
+from nearfield.bench.scenarios.multivector_page import render_page
+from nearfield.bench.scenarios.multivector_peers import installed_peers
 from nearfield.engine import _native
-from nearfield.engine.multivector.token_rows import TokenEncoding, TokenRows
 from nearfield.engine.search.maxsim import maxsim_rerank, maxsim_scan
 from nearfield.index_builders import build_multivector_index
 
 RESULTS: Final = "multivector.jsonl"
+PAGE: Final = "multivector.html"
 CANDIDATES: Final = (20, 50, 100, 200, 400)
 DEPTH: Final = 100
 _K: Final = 10
@@ -41,83 +47,6 @@ _ENCODINGS: Final[Mapping[str, dict[str, Any]]] = {
     "muvera-5120": {"cells": "simhash", "profile": "default"},
     "muvera-10240": {"cells": "simhash", "profile": "high"},
 }
-
-Found = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """One data set; `relevant` maps a query's row to the grades of documents' rows."""
-
-    name: str
-    documents: TokenRows
-    queries: NDArray[np.float32]
-    query_offsets: NDArray[np.int64]
-    pooled: NDArray[np.float32]
-    pooled_queries: NDArray[np.float32]
-    relevant: dict[int, dict[int, int]]
-
-    @property
-    def query_count(self) -> int:
-        """Number of queries."""
-        return len(self.query_offsets) - 1
-
-
-@dataclass
-class Way:
-    """One way to search: `search(candidates, k)` gives the ids of all queries, int64 [nq, k]."""
-
-    name: str
-    search: Callable[[int, int], Found]
-    candidates: tuple[int, ...]
-    bytes_per_document: float
-    seconds: dict[int, list[float]] = field(default_factory=dict)
-
-
-def load_corpus(folder: Path, queries: int | None) -> Corpus:
-    """Read a folder.
-
-    Raises:
-        DatasetError: a file is missing.
-    """
-
-    def load(name: str) -> NDArray[Any]:
-        try:
-            array: NDArray[Any] = np.load(folder / f"{name}.npy", mmap_mode="r")
-        except OSError as error:
-            raise DatasetError(f"{folder} has no {name}.npy: {error}") from error
-        return array
-
-    offsets = np.array(load("query_offsets"))[: None if queries is None else queries + 1]
-    documents = TokenRows(
-        load("doc_tokens"), np.array(load("doc_offsets")), TokenEncoding.FLOAT16, load("doc_tokens").shape[1]
-    )
-    return Corpus(
-        folder.name,
-        documents,
-        np.array(load("query_tokens")[: offsets[-1]], np.float32),
-        offsets,
-        np.array(load("doc_pooled"), np.float32),
-        np.array(load("query_pooled")[: len(offsets) - 1], np.float32),
-        _judgements(folder),
-    )
-
-
-def _judgements(folder: Path) -> dict[int, dict[int, int]]:
-    if not (folder / "qrels.tsv").is_file():
-        return {}
-
-    def rows(name: str) -> dict[str, int]:
-        lines = (folder / f"{name}.jsonl").read_text().splitlines()
-        return {str(json.loads(line)["id"]): row for row, line in enumerate(lines)}
-
-    query_rows, document_rows = rows("queries"), rows("docs")
-    relevant: dict[int, dict[int, int]] = {}
-    for line in (folder / "qrels.tsv").read_text().splitlines():
-        query, document, grade = line.split("\t")
-        if query in query_rows and document in document_rows:
-            relevant.setdefault(query_rows[query], {})[document_rows[document]] = int(grade)
-    return relevant
 
 
 def recall(found: Found, truth: Found, k: int) -> float:
@@ -177,7 +106,7 @@ def ways(corpus: Corpus, threads: int) -> list[Way]:
 def measure(corpus: Corpus, depth: int, repeats: int, threads: int) -> list[dict[str, Any]]:
     """One record per way and number of candidates."""
     answers: dict[tuple[str, int], Found] = {}
-    everything = ways(corpus, threads)
+    everything = ways(corpus, threads) + installed_peers(corpus, threads, _say)
     for _ in range(repeats):
         for way in everything:
             for candidates in way.candidates:
@@ -234,7 +163,7 @@ def same_as_reference(corpus: Corpus, documents: int, queries: int) -> float:
     )
 
 
-def draw(corpus: Corpus, records: list[dict[str, Any]], out: Path) -> None:
+def summarize(corpus: Corpus, records: list[dict[str, Any]]) -> DatasetSummary:
     """Recall against speed, one line per way."""
     summary = DatasetSummary({"name": corpus.name}, describe_machine(()), "", "", _K)
     curves: dict[str, list[Point]] = {}
@@ -242,10 +171,19 @@ def draw(corpus: Corpus, records: list[dict[str, Any]], out: Path) -> None:
         curves.setdefault(record["way"], []).append(Point(record["recall"], record["qps"]))
     summary.curves[("batch", 1)] = curves
     summary.ours = {"learned", "exact MaxSim"}
+    return summary
+
+
+def draw(corpus: Corpus, summary: DatasetSummary, out: Path) -> None:
+    """The figure of a folder as a file."""
     figure = recall_speed(summary, ("batch", 1))
     if figure is not None:
-        note = f"{corpus.documents.count:,} documents, recall of exact MaxSim's first {_K}, one thread"
-        save_figure(figure, out / corpus.name, corpus.name, note)
+        save_figure(figure, out / corpus.name, corpus.name, about(corpus))
+
+
+def about(corpus: Corpus) -> str:
+    """What a figure shows, in a line."""
+    return f"{corpus.documents.count:,} documents, recall of exact MaxSim's first {_K}, one thread"
 
 
 def main(arguments: list[str]) -> int:
@@ -261,6 +199,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--reference", type=int, default=0, help=reference)
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
+    sections: list[tuple[DatasetSummary, str, list[dict[str, Any]]]] = []
     for folder in options.folders:
         corpus = load_corpus(folder, options.queries)
         common = {"dataset": corpus.name, "machine": describe_machine(())}
@@ -273,7 +212,10 @@ def main(arguments: list[str]) -> int:
                 same = same_as_reference(corpus, options.reference, 20)
                 writer.write("reference", same=same)
                 _say(corpus.name, f"answers of qdrant-client's local mode that are ours too: {same:.4f}")
-        draw(corpus, records, options.out)
+        summary = summarize(corpus, records)
+        draw(corpus, summary, options.out)
+        sections.append((summary, about(corpus), records))
+    (options.out / PAGE).write_text(render_page(sections), "utf-8")
     return 0
 
 

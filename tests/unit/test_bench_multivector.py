@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nearfield.bench.scenarios import multivector
+from nearfield.bench.scenarios import multivector, multivector_peers
+from nearfield.bench.scenarios.multivector_corpus import load_corpus
+from nearfield.engine.search.maxsim import maxsim_scan
 
 
 def test_measures_by_hand() -> None:
@@ -50,4 +52,25 @@ def test_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert measured[way, 100]["relevant_found"] >= 0 and measured[way, 100]["qps"] > 0
     assert [r["same"] for r in records if r["type"] == "reference"] == [1.0]
     assert (tmp_path / "out" / "small-mv16.png").stat().st_size > 10_000
+    page = (tmp_path / "out" / multivector.PAGE).read_text()
+    assert "<svg" in page and page.count("<tr>") == len(measured) + 1
     assert "learned" in capsys.readouterr().out
+
+
+def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    small_set(tmp_path)
+    monkeypatch.setattr(multivector_peers.importlib.util, "find_spec", lambda _: None)
+    said: list[str] = []
+    assert multivector_peers.installed_peers(load_corpus(tmp_path, None), 1, said.append) == []
+    assert said == ["voyager is not installed: its graph of tokens is left out"]
+
+
+def test_a_graph_of_tokens_finds_what_exact_search_does(tmp_path: Path) -> None:
+    pytest.importorskip("voyager")
+    small_set(tmp_path)
+    corpus = load_corpus(tmp_path, None)
+    way = multivector_peers.token_graph(corpus, 1)
+    exact = maxsim_scan(corpus.queries, corpus.query_offsets, corpus.documents, 10).rows
+    assert multivector.recall(way.search(100, 10), exact, 10) > 0.95
+    assert multivector.recall(way.search(2, 10), exact, 10) < 1
+    assert way.bytes_per_document > corpus.documents.decode().nbytes / corpus.documents.count
