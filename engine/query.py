@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,9 +113,8 @@ class SearchRequest:
     prefetch: Sequence[Prefetch] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A stored point as answers show it.
+class Record(NamedTuple):
+    """A stored point as answers show it; a tuple, because searches make many.
 
     Args:
         payload: JSON object as UTF-8 bytes, already reduced by the selector; None when not asked for.
@@ -131,8 +130,7 @@ class Record:
     order_value: float | int | str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredPoint:
+class ScoredPoint(NamedTuple):
     """One hit: its record and its user-facing score."""
 
     record: Record

@@ -21,6 +21,8 @@ from nearfield.server.settings import Settings
 _BACKLOG: Final = 2048
 _START_TIMEOUT_S: Final = 60
 _POLL_S: Final = 0.005
+_COLLECTED_OBJECTS: Final = 50_000
+"""New containers after which a collection of garbage starts: it walks the numbers of all bodies at hand."""
 _SWITCH_INTERVAL_S: Final = 0.001
 """How long a thread may keep the interpreter from the event loop: decoding a body must not delay a query."""
 
@@ -94,6 +96,7 @@ def serve(settings: Settings, announce: Announce = lambda url: None) -> None:
     server = _Server(settings, listen(settings), announce)
     # What is loaded by now stays for good: a full collection skips it (36 ms before, 0.01 ms after).
     gc.freeze()
+    gc.set_threshold(_COLLECTED_OBJECTS, *gc.get_threshold()[1:])
     server.serve_until_stopped()
 
 

@@ -14,13 +14,16 @@ StoredPoint = tuple[int, StoredId, int, bytes | None]
 
 _LOOKUP_CHUNK: Final = 500
 _HEAD: Final = struct.Struct("<qq")
-_ID: Final = struct.Struct("<q")
+_HEAD_AND_ID: Final = struct.Struct("<qqq")
 
 
 def checksum(row: int, stored: StoredId, version: int, payload: bytes | None) -> int:
     """The column `crc`: CRC-32C of row, version and id above that of the payload, as signed 64 bits."""
-    identity = stored if isinstance(stored, bytes) else _ID.pack(stored)
-    return (crc32c(identity, crc32c(_HEAD.pack(row, version))) << 32 | crc32c(payload or b"")) - 2**63
+    if isinstance(stored, bytes):
+        identity = _HEAD.pack(row, version) + stored
+    else:
+        identity = _HEAD_AND_ID.pack(row, version, stored)
+    return (crc32c(identity) << 32 | (crc32c(payload) if payload else 0)) - 2**63
 
 
 def insert(

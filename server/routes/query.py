@@ -2,16 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from fastapi import APIRouter, Request, Response
 
 from nearfield.engine import limits
 from nearfield.engine.errors import InvalidRequest, NotFound, Unprocessable
 from nearfield.engine.point import PointId, id_to_json
-from nearfield.engine.query import PayloadSelector, ScrollRequest, SearchRequest
+from nearfield.engine.query import PayloadSelector, ScoredPoint, ScrollRequest, SearchRequest
 from nearfield.server.codec.answers import hits_json, listed_json, success
 from nearfield.server.codec.decode import RequestBody, decode
 from nearfield.server.codec.query import Listing, Lookup, Question, Sample, modern, question
@@ -30,8 +29,6 @@ _LISTED_SCORE: Final = 1.0
 _NO_PAYLOAD: Final = PayloadSelector(enabled=False)
 _SAMPLE_PAGE: Final = 10_000
 _VECTOR_EXAMPLE: Final = [0.1, 0.2, 0.3, 0.4]
-
-T = TypeVar("T")
 
 router = APIRouter(tags=["search"])
 
@@ -112,18 +109,32 @@ async def _answer_all(
     service = service_of(request)
     questions = [question(body, f"searches[{i}].") for i, body in enumerate(bodies)]
     found = await service.collection(collection)
+    queue = service.search_queue(found)
     async with within(timeout_s):
-        return await asyncio.gather(
-            *(_at(f"searches[{i}]", _answer(service, found, wanted)) for i, wanted in enumerate(questions))
+        # Searches go straight to the queue: a task for each would cost more than its search.
+        outcomes = await asyncio.gather(
+            *(
+                queue.submit(wanted) if isinstance(wanted, SearchRequest) else _answer(service, found, wanted)
+                for wanted in questions
+            ),
+            return_exceptions=True,
         )
+    answers: list[list[dict[str, Any]]] = []
+    for i, (wanted, outcome) in enumerate(zip(questions, outcomes, strict=True)):
+        if isinstance(outcome, BaseException):
+            raise _at(f"searches[{i}]", outcome)
+        if isinstance(wanted, SearchRequest):
+            answers.append(hits_json(cast(list[ScoredPoint], outcome), wanted.with_payload.enabled))
+        else:
+            answers.append(cast(list[dict[str, Any]], outcome))
+    return answers
 
 
-async def _at(path: str, answer: Awaitable[T]) -> T:
-    """The answer to one of several questions; its errors say which one it was."""
-    try:
-        return await answer
-    except InvalidRequest as error:
-        raise type(error)(error.message, f"{path}.{error.path}" if error.path else path) from None
+def _at(path: str, error: BaseException) -> BaseException:
+    """The error of one of several questions, saying which one it was."""
+    if not isinstance(error, InvalidRequest):
+        return error
+    return type(error)(error.message, f"{path}.{error.path}" if error.path else path)
 
 
 @router.post(QUERY_PATH)
