@@ -89,6 +89,22 @@ def stream_read(data: Buffer | numpy.typing.NDArray[Any], streams: int = 1, pref
         a number that depends on the bytes, so that reading them cannot be skipped.
     """
 
+def count_bits(words: numpy.typing.NDArray[numpy.uint64]) -> int:
+    """
+    How many bits of uint64 [n] are set.
+
+    Raises:
+        ValueError: not a C-contiguous uint64 [n].
+    """
+
+def all_finite(values: numpy.typing.NDArray[numpy.float32]) -> bool:
+    """
+    Whether no value of a C-contiguous float32 array of any shape is infinite or NaN.
+
+    Raises:
+        ValueError: not a C-contiguous float32 array.
+    """
+
 def flat_search(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], metric: str, k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, row_scale: numpy.typing.NDArray[numpy.float32] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """
     The exact k nearest rows of each query, by one blocked scan.
@@ -445,7 +461,7 @@ class Graph:
 
     def __init__(self, neighbours: numpy.typing.NDArray[numpy.uint32], entries: numpy.typing.NDArray[numpy.uint32], row_of: numpy.typing.NDArray[numpy.uint32], primary: numpy.typing.NDArray[numpy.uint8] | None, primary_bits: int, primary_dims: int, primary_stride: int, secondary: numpy.typing.NDArray[numpy.uint8] | None, secondary_bits: int, secondary_stride: int, secondary_is_residual: bool, rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8] | None, row_scale: numpy.typing.NDArray[numpy.float32] | None, metric: str, mean: numpy.typing.NDArray[numpy.float32], scale: float, projection: numpy.typing.NDArray[numpy.int8] | None, projection_sums: numpy.typing.NDArray[numpy.int32] | None, projection_scales: numpy.typing.NDArray[numpy.float32] | None) -> None: ...
 
-    def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, rerank_secondary: int, rerank_exact: int, in_flight: int = 3, matches_least: int = 0, scan: bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int]]:
+    def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, rerank_secondary: int, rerank_exact: int, in_flight: int = 3, matches_least: int = 0, scan: bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int, int]]:
         """
         The k nearest rows the graph leads to.
 
@@ -464,7 +480,8 @@ class Graph:
 
         Returns:
             rows int64 [nq, k], -1 pads; distances float32 [nq, k], +inf pads, up to a constant of the query where
-            there are no full rows; code rows scored and nodes expanded.
+            there are no full rows; code rows scored and nodes expanded by walking, and queries with fewer than
+            k rows.
 
         Raises:
             ValueError: a wrong dtype, shape or value; says what was expected and what came.

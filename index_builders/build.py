@@ -1,14 +1,13 @@
 """The library entry: build, search, save and open an index over an array, without any storage."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nearfield.engine import limits
+from nearfield.engine import _native, limits
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import (
@@ -36,8 +35,6 @@ _INDEX_FOLDER: Final = "index"
 _KIND: Final = "library"
 _FORMAT_VERSION: Final = 2
 _CHECK_ROWS: Final = 16_384
-_DOT_MAX: Final = 8_192
-"""Longer dot products start threads of the BLAS library."""
 _SEED_MAX: Final = 2**31 - 1
 _RANGE_QUERIES: Final = 256
 """Queries of a range search whose rows are counted together."""
@@ -334,7 +331,7 @@ def check_queries(value: ArrayLike, dimensions: int, name: str = "queries") -> N
         InvalidRequest: another shape, or values that are not finite numbers.
     """
     array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
+    if array.dtype != np.float32 and array.dtype.kind not in "fiu":
         raise InvalidRequest(f"{name} must be numbers, got {array.dtype}", name)
     if array.ndim == 1:
         array = array[None, :]
@@ -343,7 +340,7 @@ def check_queries(value: ArrayLike, dimensions: int, name: str = "queries") -> N
     if array.dtype != np.float32:
         array = _to_float32(array)
     converted: NDArray[np.float32] = np.ascontiguousarray(array)
-    if not _surely_finite(converted):
+    if not _native.all_finite(converted):
         _check_finite(converted, name)
     return converted
 
@@ -351,15 +348,6 @@ def check_queries(value: ArrayLike, dimensions: int, name: str = "queries") -> N
 def _to_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # what overflows becomes infinite, which is refused with its place
         return array.astype(np.float32, copy=False)
-
-
-def _surely_finite(array: NDArray[np.float32]) -> bool:
-    """Whether the squares of all add up to something finite, which is quick to find out."""
-    flat = array.ravel()
-    if len(flat) <= _DOT_MAX:
-        return math.isfinite(np.vdot(flat, flat))
-    parts = (flat[start : start + _DOT_MAX] for start in range(0, len(flat), _DOT_MAX))
-    return all(math.isfinite(np.vdot(part, part)) for part in parts)
 
 
 def _check_finite(array: NDArray[Any], name: str) -> None:
@@ -385,10 +373,10 @@ def check_allow(
     if allow is None:
         return None
     words = bitmap.word_count(count)
-    if allow.dtype == np.bool_ and allow.shape == (count,):
-        return bitmap.from_bools(allow.astype(np.bool_))
     if allow.dtype == np.uint64 and allow.shape == (words,):
-        return bitmap.cut(allow.astype(np.uint64, copy=False), count)
+        return bitmap.cut(cast(bitmap.Words, allow), count)
+    if allow.dtype == np.bool_ and allow.shape == (count,):
+        return bitmap.from_bools(cast(NDArray[np.bool_], allow))
     got = f"{allow.dtype} {list(allow.shape)}"
     raise InvalidRequest(f"allow must be bool [{count}] or uint64 [{words}], got {got}", "allow")
 

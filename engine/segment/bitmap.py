@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.engine import _native
+
 Words = NDArray[np.uint64]
 
 
@@ -22,7 +24,7 @@ def full(length: int) -> Words:
 def cut(words: Words, length: int) -> Words:
     """The bitmap without bits past the length; a copy only where there were any."""
     spare = -length % 64
-    if spare == 0 or int(words[-1]) >> (64 - spare) == 0:
+    if spare == 0 or words.item(-1) >> (64 - spare) == 0:
         return words
     return words & full(length)
 
@@ -71,7 +73,7 @@ def without(words: Words | None, length: int, at: NDArray[np.int64]) -> Words:
 
 def count(words: Words) -> int:
     """Number of set bits."""
-    return int(np.bitwise_count(words).sum())
+    return _native.count_bits(words)
 
 
 def extended(words: Words | None, length: int, longer: int) -> Words | None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from copy import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -19,6 +20,7 @@ from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.files import save_header
 from nearfield.index_builders.graph.arrays import GraphArrays
 from nearfield.index_builders.graph.browse import GraphBrowser
+from nearfield.index_builders.graph.costs import Plan, SearchCosts
 from nearfield.index_builders.params import knob, not_calibrated, target_recall
 from nearfield.index_builders.scans import range_scan, stream_scan
 
@@ -35,12 +37,6 @@ _RERANK_LEAST: Final = 10
 """Re-ranking treats a smaller k like this one."""
 _EXACT_ROWS_MOST: Final = 8_192
 _FAR_WINDOWS: Final = 4
-# Estimated, not measured, in rows of a full-precision scan at 768 bytes a row: expanding a candidate,
-# scoring one allowed code row in order, and passing over one that is not allowed.
-_SCAN_ROWS_PER_CANDIDATE: Final = 4.0
-_SCAN_ROWS_PER_CODE: Final = 0.12
-_SCAN_ROWS_PER_REJECTED: Final = 0.02
-_SCAN_ROWS_PER_SEARCH: Final = 60.0
 
 
 class GraphIndex:
@@ -72,6 +68,7 @@ class GraphIndex:
         self._params = params
         self._graph = None if arrays is None else _native_graph(base, arrays, points)
         self._last_codes_are_fine = arrays is not None and _last_codes_are_fine(arrays)
+        self._costs = SearchCosts(base.count, base.dimensions * base.rows.itemsize)
 
     def search(
         self,
@@ -87,22 +84,35 @@ class GraphIndex:
         few of them is answered by a scan as well.
         """
         threads = knob(params, "threads") or 1
-        if self._graph is None or k > self.count // 2 or self._scans_for_target(params):
+        target = target_recall(params)
+        if self._graph is None or 2 * k > self.count or (target is not None and self._scans_for(target)):
             return self._base.scan(queries, k, allow, threads)
-        ef = self._ef(k, params)
+        ef = self._ef(k, params, target)
         if allow is None:
-            return self._search_graph(queries, k, ef, ef, False, None, threads)
+            return self._search_graph(queries, k, ef, ef, False, None, threads)[0]
         allowed = bitmap.count(allow)
-        if allowed <= k:
+        plan, window = self._costs.plan(ef, k, allowed)
+        if plan is Plan.SCAN_ROWS:
             return self._base.scan(queries, k, allow, threads)
-        window = min(math.ceil(ef * self.count / allowed), self.count)
-        by_scan = self._code_scan_rows(allowed) < self._traversal_rows(window)
-        hits = self._search_graph(queries, k, ef, ef if by_scan else window, by_scan, allow, threads)
-        short = hits.rows[:, -1] < 0
-        if short.any():
-            scanned = self._scanned(queries[short], k, ef, allow, allowed, threads)
-            hits.rows[short], hits.distances[short] = scanned.rows, scanned.distances
+        hits, short = self._search_graph(queries, k, ef, window, plan is Plan.SCAN_CODES, allow, threads)
+        if short:
+            unanswered = hits.rows[:, -1] < 0
+            scanned = self._scanned(queries[unanswered], k, ef, allow, allowed, threads)
+            hits.rows[unanswered], hits.distances[unanswered] = scanned.rows, scanned.distances
         return hits
+
+    def search_as(
+        self,
+        plan: Plan,
+        queries: NDArray[np.float32],
+        k: int,
+        window: int,
+        allow: NDArray[np.uint64] | None = None,
+    ) -> Hits:
+        """What `search` does by one plan, on one thread, whatever it costs: for measuring that."""
+        if plan is Plan.SCAN_ROWS:
+            return self._base.scan(queries, k, allow, 1)
+        return self._search_graph(queries, k, window, window, plan is Plan.SCAN_CODES, allow, 1)[0]
 
     def range_search(
         self,
@@ -132,14 +142,11 @@ class GraphIndex:
         return GraphBrowser(self._graph, self._base, self._points).stream(query, batch, ef, allow)
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
-        """See VectorIndex: the traversal, or the scan of codes where that is cheaper."""
-        if self._scans_for_target(params):
+        """See VectorIndex: the cheapest plan, a scan of full-precision rows being one of them."""
+        target = target_recall(params)
+        if target is not None and self._scans_for(target):
             return float(allowed)
-        window = min(math.ceil(self._ef(k, params) * self.count / max(allowed, 1)), self.count)
-        rows = self._traversal_rows(window)
-        if allowed < self.count:
-            rows = min(rows, self._code_scan_rows(allowed))
-        return rows
+        return self._costs.equivalent_scan_rows(self._ef(k, params, target), k, allowed)
 
     @property
     def points(self) -> GraphPoints | None:
@@ -175,12 +182,9 @@ class GraphIndex:
         index.calibration = calibration
         return index
 
-    def _scans_for_target(self, params: Mapping[str, Any]) -> bool:
+    def _scans_for(self, target: float) -> bool:
         """Whether only a scan is sure to find what is asked for, or costs too little to do less."""
-        target = target_recall(params)
-        return target is not None and (
-            target == 1.0 or self.count < CALIBRATED_ROWS_MIN or self._graph is None
-        )
+        return target == 1.0 or self.count < CALIBRATED_ROWS_MIN or self._graph is None
 
     def _scanned(
         self,
@@ -195,11 +199,11 @@ class GraphIndex:
         if allowed <= _EXACT_ROWS_MOST:
             return self._base.scan(queries, k, allow, threads)
         wide = min(_FAR_WINDOWS * ef, allowed)
-        return self._search_graph(queries, k, wide, wide, True, allow, threads)
+        return self._search_graph(queries, k, wide, wide, True, allow, threads)[0]
 
-    def _ef(self, k: int, params: Mapping[str, Any]) -> int:
+    def _ef(self, k: int, params: Mapping[str, Any], target: float | None) -> int:
         """Raises InvalidRequest where a recall is asked for that was never measured."""
-        ef, target = knob(params, "ef"), target_recall(params)
+        ef = knob(params, "ef")
         if ef is not None:
             return max(ef, k)
         if target is None:
@@ -211,12 +215,6 @@ class GraphIndex:
             raise not_calibrated(self.kind)
         return self.calibration.width_for(target, k)
 
-    def _traversal_rows(self, window: int) -> float:
-        return _SCAN_ROWS_PER_SEARCH + _SCAN_ROWS_PER_CANDIDATE * window
-
-    def _code_scan_rows(self, allowed: int) -> float:
-        return _SCAN_ROWS_PER_SEARCH + _SCAN_ROWS_PER_CODE * allowed + _SCAN_ROWS_PER_REJECTED * self.count
-
     def _search_graph(
         self,
         queries: NDArray[np.float32],
@@ -226,7 +224,8 @@ class GraphIndex:
         by_scan: bool,
         allow: NDArray[np.uint64] | None,
         threads: int,
-    ) -> Hits:
+    ) -> tuple[Hits, int]:
+        """Also returns how many answers have fewer than k rows."""
         assert self._graph is not None and self.arrays is not None
         prepared = self._base.prepared(queries)
         row_allow = allow
@@ -235,17 +234,20 @@ class GraphIndex:
         pool = shared_pool(threads) if len(queries) > 1 else None
         secondary, exact = _rerank_counts(k, ef, self._last_codes_are_fine, self.arrays.residue)
         least = 0 if allow is None else ef // 2
-        rows, distances, _ = self._graph.search(
+        rows, distances, (_, _, short) = self._graph.search(
             prepared, k, window, secondary, exact, _IN_FLIGHT, least, by_scan, allow, pool
         )
         if self._base.unverified:
-            if allow is None and (rows[:, -1] < 0).any():
+            if allow is None and short:
                 # Every node can be reached, unless links are damaged.
-                return self._base.scan(queries, k, row_allow, threads)
+                return self._base.scan(queries, k, row_allow, threads), 0
             self._base.confirm(rows)
         if self.metric == "cosine":
             distances += 1.0
-        return Hits(rows, distances) if self._points is None else self._expanded(rows, distances, row_allow)
+        if self._points is None:
+            return Hits(rows, distances), short
+        hits = self._expanded(rows, distances, row_allow)
+        return hits, int((hits.rows[:, -1] < 0).sum())
 
     def _expanded(
         self, rows: NDArray[np.int64], distances: NDArray[np.float32], allow: NDArray[np.uint64] | None
@@ -268,6 +270,7 @@ class GraphIndex:
         return found
 
 
+@lru_cache(maxsize=256)
 def _rerank_counts(k: int, ef: int, last_codes_are_fine: bool, residue: float) -> tuple[int, int]:
     """How many candidates are re-ranked with the secondary codes, and how many of those with full rows.
 

@@ -154,7 +154,7 @@ constexpr const char* kSearchSignature =
     "rerank_secondary: int, rerank_exact: int, in_flight: int = 3, matches_least: int = 0, scan: "
     "bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None "
     "= None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], "
-    "numpy.typing.NDArray[numpy.float32], tuple[int, int]]";
+    "numpy.typing.NDArray[numpy.float32], tuple[int, int, int]]";
 
 constexpr const char* kSearchDoc = R"(The k nearest rows the graph leads to.
 
@@ -173,7 +173,8 @@ Args:
 
 Returns:
     rows int64 [nq, k], -1 pads; distances float32 [nq, k], +inf pads, up to a constant of the query where
-    there are no full rows; code rows scored and nodes expanded.
+    there are no full rows; code rows scored and nodes expanded by walking, and queries with fewer than
+    k rows.
 
 Raises:
     ValueError: a wrong dtype, shape or value; says what was expected and what came.

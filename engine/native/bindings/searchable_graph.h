@@ -135,6 +135,7 @@ public:
         nb::object rows = empty_array(DType::i64, {query_count, params.k});
         nb::object distances = empty_array(DType::f32, {query_count, params.k});
         graph::SearchCounts counts;
+        std::size_t short_answers = 0;
         {
             const ArrayView rows_view(rows, "rows", true);
             const ArrayView distances_view(distances, "distances", true);
@@ -146,8 +147,10 @@ public:
                                          distances_view.mutable_data<float>()};
             const nb::gil_scoped_release release;
             counts = searcher_->search(call, pool, cancel);
+            for (std::size_t query = 1; query <= query_count; ++query)
+                short_answers += call.rows[query * params.k - 1] < 0 ? 1 : 0;
         }
-        return nb::make_tuple(rows, distances, nb::make_tuple(counts.distances, counts.hops));
+        return nb::make_tuple(rows, distances, nb::make_tuple(counts.distances, counts.hops, short_answers));
     }
 
     const graph::GraphView& view() const { return view_; }

@@ -15,6 +15,7 @@ enum class RowType { f32, f16, u8 };
 inline constexpr int kMetricCount = 3;
 inline constexpr int kRowTypeCount = 3;
 
+struct BitKernels;     // kernels/bit_kernels.h
 struct CodeKernels;    // kernels/code_kernels.h
 struct GraphKernels;   // kernels/graph_kernels.h
 struct MaxSimKernels;  // kernels/maxsim_kernels.h
@@ -44,6 +45,7 @@ struct KernelTable {
     // alive.
     std::uint64_t (*stream_read)(const void* data, std::size_t bytes, std::size_t streams,
                                  std::size_t prefetch);
+    const BitKernels* bits;
     const CodeKernels* codes;
     const GraphKernels* graph;
     const MaxSimKernels* maxsim;

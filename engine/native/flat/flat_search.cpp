@@ -71,6 +71,7 @@ public:
     Pass(const KernelTable& kernels, const Queries& queries, const Rows& rows, const SearchOptions& options,
          std::size_t slots)
         : kernel_(kernel_of(kernels, options.metric, rows.type)),
+          bits_(*kernels.bits),
           queries_(queries),
           aligned_(queries, rows.dims),
           rows_(rows),
@@ -80,7 +81,7 @@ public:
         const std::size_t most = std::min(kBlockRowsMax, kBlockPairsMax / queries.count);
         block_ = round_up(std::clamp<std::size_t>(kBlockBytes / row_bytes, 64, most), 64);
         from_memory_ = rows.count * row_bytes > kCacheBytes;
-        share_ = round_up(std::max(block_, kShareBytes / row_bytes), block_);
+        share_ = round_up(slots > 1 ? std::max(block_, kShareBytes / row_bytes) : rows.count, block_);
         const std::size_t kept = std::min(options.k, rows.count);
         nearest_.resize(slots);
         for (std::vector<Nearest>& slot : nearest_) {
@@ -92,7 +93,7 @@ public:
     // Takes shares of the rows until none are left; each slot is used by one thread.
     void run(std::size_t slot) {
         std::vector<float> distances(queries_.count * (block_ + 64));
-        RowBatcher batcher(options_.allow, rows_.count, block_);
+        RowBatcher batcher(bits_, options_.allow, rows_.count, block_);
         const auto consume = [&](const RowBatch& batch) { score(batch, batcher, distances, nearest_[slot]); };
         for (;;) {
             const std::size_t first = next_share_.fetch_add(share_, std::memory_order_relaxed);
@@ -144,6 +145,7 @@ private:
     }
 
     DistanceKernel kernel_;
+    const BitKernels& bits_;
     const Queries& queries_;
     AlignedQueries aligned_;
     const Rows& rows_;

@@ -1,9 +1,11 @@
 #pragma once
 
-#include <bit>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
+
+#include "kernels/bit_kernels.h"
 
 namespace nearfield::flat {
 
@@ -20,14 +22,19 @@ struct RowBatch {
 };
 
 // Cuts a range of rows into batches in ascending order. Where a bitmap is mostly full, consecutive rows are
-// scanned and filtered afterwards; where it is not, the allowed rows are gathered across blocks until a batch
-// is worth a call.
+// scanned and filtered afterwards; where it is not, the allowed rows are gathered until a batch is worth a
+// call.
 class RowBatcher {
 public:
     // `block` is a multiple of 64, the most rows of one batch.
-    RowBatcher(const std::uint64_t* allow, std::size_t row_count, std::size_t block)
-        : allow_(allow), row_count_(row_count), block_(block) {
-        if (allow != nullptr) gathered_.reserve(block + 64);
+    RowBatcher(const BitKernels& bits, const std::uint64_t* allow, std::size_t row_count, std::size_t block)
+        : bits_(bits),
+          allow_(allow),
+          block_(block),
+          group_(std::max(kGroupRows / block, std::size_t{1}) * block) {
+        if (allow == nullptr) return;
+        listed_.resize(std::min(group_, (row_count + 63) / 64 * 64) + BitKernels::kSlack);
+        gathered_.reserve(block);
     }
 
     bool allows(std::int64_t row) const { return (allow_[row >> 6] >> (row & 63) & 1u) != 0; }
@@ -35,16 +42,13 @@ public:
     // Calls consume(batch) for the rows of [first, last), first being a multiple of 64. Some may stay back.
     template <class Consume>
     void scan(std::size_t first, std::size_t last, const Consume& consume) {
-        for (; first < last; first += block_) {
-            const std::size_t count = last - first < block_ ? last - first : block_;
-            if (allow_ == nullptr) {
-                consume(RowBatch{first, count, nullptr, false});
-                continue;
-            }
+        if (allow_ == nullptr) return consecutive(first, last, false, consume);
+        for (; first < last; first += group_) {
+            const std::size_t count = std::min(last - first, group_);
             const std::size_t allowed = count_allowed(first, count);
             if (allowed * 4 >= count * 3) {
                 flush(consume);
-                consume(RowBatch{first, count, nullptr, allowed < count});
+                consecutive(first, first + count, allowed < count, consume);
             } else if (allowed > 0) {
                 gather(first, count, consume);
             }
@@ -60,33 +64,49 @@ public:
     }
 
 private:
-    std::uint64_t word(std::size_t index) const {
-        const std::size_t rows_left = row_count_ - index * 64;
-        const std::uint64_t inside = rows_left < 64 ? (std::uint64_t{1} << rows_left) - 1 : ~std::uint64_t{0};
-        return allow_[index] & inside;
+    static constexpr std::size_t kGroupRows = 8192;  // listed at once
+
+    template <class Consume>
+    void consecutive(std::size_t first, std::size_t last, bool filtered, const Consume& consume) {
+        for (; first < last; first += block_)
+            consume(RowBatch{first, std::min(last - first, block_), nullptr, filtered});
+    }
+
+    // The bits of the rows behind the last whole word; what follows them means nothing.
+    std::uint64_t last_word(std::size_t first, std::size_t count) const {
+        return allow_[(first + count) / 64] & ((std::uint64_t{1} << count % 64) - 1);
     }
 
     std::size_t count_allowed(std::size_t first, std::size_t count) const {
-        std::size_t allowed = 0;
-        for (std::size_t w = first / 64; w * 64 < first + count; ++w) {
-            allowed += static_cast<std::size_t>(std::popcount(word(w)));
-        }
-        return allowed;
+        const std::size_t whole = bits_.count(allow_ + first / 64, count / 64);
+        if (count % 64 == 0) return whole;
+        const std::uint64_t last = last_word(first, count);
+        return whole + bits_.count(&last, 1);
     }
 
     template <class Consume>
     void gather(std::size_t first, std::size_t count, const Consume& consume) {
-        for (std::size_t w = first / 64; w * 64 < first + count; ++w) {
-            for (std::uint64_t bits = word(w); bits != 0; bits &= bits - 1) {
-                gathered_.push_back(static_cast<std::int64_t>(w * 64) + std::countr_zero(bits));
-            }
-            if (gathered_.size() + 64 > block_) flush(consume);
+        const std::uint64_t* words = allow_ + first / 64;
+        const auto row = static_cast<std::uint32_t>(first);
+        std::size_t found = bits_.positions(words, count / 64, row, listed_.data());
+        if (count % 64 != 0) {
+            const std::uint64_t last = last_word(first, count);
+            const std::size_t behind = count / 64 * 64;
+            found += bits_.positions(&last, 1, row + static_cast<std::uint32_t>(behind), &listed_[found]);
+        }
+        for (const std::uint32_t *at = listed_.data(), *end = at + found; at < end;) {
+            const auto taken = std::min(static_cast<std::size_t>(end - at), block_ - gathered_.size());
+            gathered_.insert(gathered_.end(), at, at + taken);
+            at += taken;
+            if (gathered_.size() == block_) flush(consume);
         }
     }
 
+    const BitKernels& bits_;
     const std::uint64_t* allow_;
-    std::size_t row_count_;
     std::size_t block_;
+    std::size_t group_;
+    std::vector<std::uint32_t> listed_;
     std::vector<std::int64_t> gathered_;
 };
 

@@ -6,12 +6,16 @@
 
 #include "core/dispatch.h"
 #include "graph/prefetch.h"
+#include "kernels/bit_kernels.h"
 
 namespace nearfield::graph {
 namespace {
 
-// Nodes scored together by a scan: as many as memory can deliver at once.
-constexpr std::size_t kScanBlock = 32;
+// A scan lists this many nodes at a time, scores them in blocks, and asks for the codes of those that come so
+// many later: about as many as memory can deliver at once.
+constexpr std::size_t kScanNodes = 4096;
+constexpr std::size_t kScanBlock = 16;
+constexpr std::size_t kScanAhead = 32;
 constexpr std::size_t kWordRows = 64;
 // Nodes of a query expanded at once: their memory arrives together, which a query that comes alone needs, and
 // hardly any of them would not have been expanded one by one.
@@ -19,10 +23,16 @@ constexpr std::size_t kBeam = 3;
 // A walk starts from this many of the entries, the nearest.
 constexpr std::size_t kStarts = 16;
 
+template <class T>
+void grow(std::vector<T>& values, std::size_t size) {
+    if (values.size() < size) values.resize(size);
+}
+
 }  // namespace
 
 Traversal::Traversal(const GraphView& graph)
     : graph_(graph),
+      bits_(*kernels().bits),
       query_(graph, kernels()),
       nearest_(*kernels().graph),
       matches_(*kernels().graph),
@@ -33,11 +43,13 @@ void Traversal::configure(const SearchParams& params, const std::uint64_t* allow
     params_ = params;
     alone_ = alone;
     allow_ = allow;
-    scores_.resize(
-        std::max({kBeam * graph_.degree, graph_.entry_count, params.window, kScanBlock + kWordRows}));
-    nodes_.resize(scores_.size());
-    allowed_scores_.resize(allow != nullptr ? scores_.size() : 0);
-    allowed_nodes_.resize(scores_.size());
+    std::size_t most = std::max({kBeam * graph_.degree, graph_.entry_count, params.window});
+    if (params.scan) most = std::max(most, kScanNodes + BitKernels::kSlack);
+    grow(scores_, most);
+    grow(nodes_, most);
+    if (allow == nullptr || params.scan) return;
+    grow(allowed_scores_, most);
+    grow(allowed_nodes_, most);
 }
 
 void Traversal::begin(const PreparedQuery& query, std::int64_t* rows, float* distances) {
@@ -78,34 +90,48 @@ void Traversal::enter() {
     expand_next();
 }
 
-// Scores every allowed node instead of walking. Blocks take turns: while one is scored the next is on its way
-// from memory.
+// Scores every allowed node instead of walking, and keeps those that will be re-ranked.
 void Traversal::scan() {
-    std::size_t row = 0;
-    std::size_t count = gather(row, nodes_);
-    while (count > 0) {
-        const std::size_t following = gather(row, allowed_nodes_);
-        query_.score_primary(nodes_.data(), count, scores_.data());
+    const std::size_t kept = std::max(reranked(false), graph_.secondary.rows != nullptr ? reranked(true) : 0);
+    results().limit(std::min(params_.window, kept));
+    for (std::size_t row = 0; row < graph_.row_count;) {
+        const std::size_t count = list_nodes(row);
+        query_.prefetch_primary(nodes_.data(), std::min(count, kScanAhead));
+        for (std::size_t i = 0; i < count; i += kScanBlock) {
+            const std::size_t ahead = std::min(i + kScanAhead, count);
+            query_.prefetch_primary(nodes_.data() + ahead, std::min(kScanBlock, count - ahead));
+            query_.score_primary(nodes_.data() + i, std::min(kScanBlock, count - i), scores_.data() + i);
+        }
         results().merge(scores_.data(), nodes_.data(), count);
-        nodes_.swap(allowed_nodes_);
-        count = following;
     }
     finish();
 }
 
-// The next block of nodes of allowed rows from `row` on, and prefetches their codes.
-std::size_t Traversal::gather(std::size_t& row, std::vector<std::uint32_t>& nodes) {
+// Lists nodes of allowed rows from `row` on, a multiple of 64, in nodes_; moves `row` behind them.
+std::size_t Traversal::list_nodes(std::size_t& row) {
     std::size_t count = 0;
-    while (row < graph_.row_count && count < kScanBlock) {
-        std::uint64_t word = allow_ != nullptr ? allow_[row >> 6] : ~std::uint64_t{0};
-        if (graph_.row_count - row < kWordRows) word &= (std::uint64_t{1} << (graph_.row_count - row)) - 1;
-        for (; word != 0; word &= word - 1) {
-            nodes[count] = graph_.node_of[row + static_cast<std::size_t>(std::countr_zero(word))];
-            count += nodes[count] != kNoNeighbour ? 1 : 0;
+    while (row < graph_.row_count && count + kWordRows <= kScanNodes) {
+        const std::size_t left = graph_.row_count - row;
+        std::size_t words = std::min((kScanNodes - count) / kWordRows, left / kWordRows);
+        const std::uint64_t* bits = allow_ + row / kWordRows;
+        std::uint64_t word = ~std::uint64_t{0};
+        if (words == 0 || allow_ == nullptr) {
+            if (allow_ != nullptr) word = *bits;
+            // Bits behind the rows mean nothing.
+            if (left < kWordRows) word &= (std::uint64_t{1} << left) - 1;
+            bits = &word;
+            words = 1;
         }
-        row += kWordRows;
+        std::uint32_t* nodes = nodes_.data() + count;
+        const std::size_t found = bits_.positions(bits, words, static_cast<std::uint32_t>(row), nodes);
+        std::size_t kept = 0;
+        for (std::size_t i = 0; i < found; ++i) {
+            nodes[kept] = graph_.node_of[nodes[i]];
+            kept += nodes[kept] != kNoNeighbour ? 1 : 0;
+        }
+        count += kept;
+        row += words * kWordRows;
     }
-    query_.prefetch_primary(nodes.data(), count);
     return count;
 }
 
@@ -168,14 +194,17 @@ void Traversal::score() {
     expand_next();
 }
 
+// The most nodes that a re-ranking with the secondary codes, or else with the full rows, looks at.
+std::size_t Traversal::reranked(bool use_secondary) const {
+    if (use_secondary) return std::max(params_.rerank_secondary, params_.k);
+    return graph_.rows != nullptr ? std::max(params_.rerank_exact, params_.k) : params_.k;
+}
+
 void Traversal::finish() {
     const FrontierBuffer& found = results();
     ranked_.reset(std::max(params_.k, params_.rerank_exact));
     const bool use_secondary = graph_.secondary.rows != nullptr && found.size() > params_.rerank_exact;
-    const std::size_t most = use_secondary            ? std::max(params_.rerank_secondary, params_.k)
-                             : graph_.rows != nullptr ? std::max(params_.rerank_exact, params_.k)
-                                                      : params_.k;
-    const std::size_t count = std::min(found.size(), most);
+    const std::size_t count = std::min(found.size(), reranked(use_secondary));
     for (std::size_t i = 0; i < count; ++i) {
         nodes_[i] = found.node(i);
         scores_[i] = found.distance(i);

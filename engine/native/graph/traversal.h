@@ -40,12 +40,13 @@ private:
 
     void enter();
     void scan();
-    std::size_t gather(std::size_t& row, std::vector<std::uint32_t>& nodes);
+    std::size_t list_nodes(std::size_t& row);
     void admit(const std::uint32_t* nodes, std::size_t count);
     void expand_next();
     std::size_t matches_in_window() const;
     void visit(SearchCounts& counts);
     void score();
+    std::size_t reranked(bool use_secondary) const;
     void finish();
     void rerank_secondary();
     void begin_exact();
@@ -53,6 +54,7 @@ private:
     void deliver(std::size_t count);
 
     const GraphView& graph_;
+    const BitKernels& bits_;
     SearchParams params_{};
     const std::uint64_t* allow_ = nullptr;
     bool alone_ = false;

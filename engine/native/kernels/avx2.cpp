@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/kernel_table.h"
+#include "kernels/bit_kernels.h"
 #include "kernels/code_kernels.h"
 #include "kernels/graph_kernels.h"
 #include "kernels/maxsim_kernels.h"
@@ -86,6 +87,7 @@ const KernelTable kAvx2Kernels = {
      {distances<L1, float>, distances<L1, Half>, distances<L1, std::uint8_t>}},
     crc32c,
     stream_read,
+    &kAvx2BitKernels,
     &kAvx2CodeKernels,
     &kBaselineGraphKernels,
     &kAvx2MaxSimKernels,

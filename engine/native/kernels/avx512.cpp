@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "core/kernel_table.h"
+#include "kernels/bit_kernels.h"
 #include "kernels/code_kernels.h"
 #include "kernels/graph_kernels.h"
 #include "kernels/maxsim_kernels.h"
@@ -82,6 +83,7 @@ const KernelTable kAvx512Kernels = {
      {distances<L1, float>, distances<L1, Half>, distances<L1, std::uint8_t>}},
     crc32c,
     stream_read,
+    &kAvx512BitKernels,
     &kAvx512CodeKernels,
     &kAvx512GraphKernels,
     &kAvx512MaxSimKernels,

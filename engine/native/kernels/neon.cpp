@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/kernel_table.h"
+#include "kernels/bit_kernels.h"
 #include "kernels/code_kernels.h"
 #include "kernels/graph_kernels.h"
 #include "kernels/maxsim_kernels.h"
@@ -77,6 +78,7 @@ const KernelTable kNeonKernels = {
      {distances<L1, float>, distances<L1, Half>, distances<L1, std::uint8_t>}},
     crc32c,
     stream_read,
+    &kBaselineBitKernels,
     &kNeonCodeKernels,
     &kBaselineGraphKernels,
     &kNeonMaxSimKernels,

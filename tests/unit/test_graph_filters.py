@@ -1,0 +1,86 @@
+"""Filtered searches of graphs: which plan is taken, and that every plan answers fully and well."""
+
+import functools
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nearfield.index_builders import Index, build_index
+from nearfield.index_builders.graph.costs import Plan, SearchCosts
+from tests.conformance import cases
+
+ROWS, DIMENSIONS, K = 6_000, 48, 10
+SHARES = (0.0, 0.0001, 0.001, 0.0016, 0.005, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9, 1.0)
+
+
+@functools.cache
+def points(copies: int = 1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=(50, DIMENSIONS))
+    drawn = centres[rng.integers(50, size=ROWS + 20)] + 0.7 * rng.normal(size=(ROWS + 20, DIMENSIONS))
+    rows = np.repeat(drawn[: ROWS // copies], copies, axis=0)
+    return rows.astype(np.float32), drawn[-20:].astype(np.float32)
+
+
+@functools.cache
+def built(kind: str, metric: str, copies: int) -> Index:
+    return build_index(points(copies)[0], metric=metric, kind=kind, params={"degree": 16, "calibrate": False})
+
+
+@pytest.mark.parametrize("copies", [1, 12])
+@pytest.mark.parametrize(("kind", "metric"), [("leanvec", "ip"), ("lvq", "l2"), ("graph", "cosine")])
+def test_every_selectivity_against_brute_force(kind: str, metric: str, copies: int) -> None:
+    rows, queries = points(copies)
+    index, distances = built(kind, metric, copies), cases.true_distances(queries, rows, metric)
+    rng = np.random.default_rng(6)
+    for share in SHARES:
+        scattered = rng.random(ROWS) < share
+        farthest = np.zeros(ROWS, np.bool_)  # none of the rows the first query leads to
+        farthest[np.argsort(-distances[0])[: int(share * ROWS)]] = True
+        for mask in (scattered, farthest):
+            recalls = []
+            for query, of_query in zip(queries, distances, strict=True):
+                found, got = index.search(query, K, allow=mask)
+                here = found[0][found[0] >= 0]
+                assert len(here) == min(K, mask.sum()), "a short answer"
+                assert mask[here].all() and len(set(here.tolist())) == len(here)
+                assert (np.diff(got[0][: len(here)]) >= 0).all()
+                worst = np.sort(of_query[mask])[: len(here)]
+                if len(here):
+                    recalls.append((of_query[here] <= worst[-1] + 1e-4).mean())
+            assert np.mean(recalls or [1.0]) >= 0.95, f"{share} allowed"
+
+
+def test_a_batch_answers_what_single_calls_do() -> None:
+    queries = points()[1]
+    index = built("leanvec", "ip", 1)
+    for share in SHARES:
+        mask = np.random.default_rng(7).random(ROWS) < share
+        together = index.search(queries, K, allow=mask)[0]
+        alone = np.concatenate([index.search(query, K, allow=mask)[0] for query in queries])
+        np.testing.assert_array_equal(together, alone)
+
+
+def test_plans_follow_what_they_cost() -> None:
+    costs = SearchCosts(100_000, 768)
+    plans = [costs.plan(48, K, allowed)[0] for allowed in (0, K, 20, 1_000, 2_000, 50_000, 100_000)]
+    assert plans == [Plan.SCAN_ROWS] * 3 + [Plan.SCAN_CODES] * 2 + [Plan.WALK] * 2
+    order = [costs.plan(48, K, allowed)[0].value for allowed in range(1, 100_001, 37)]
+    assert order == sorted(order), "more allowed rows never lead back to an earlier plan"
+
+
+def test_a_walk_looks_further_where_fewer_are_allowed() -> None:
+    costs = SearchCosts(100_000, 768)
+    assert costs.plan(48, K, 100_000) == (Plan.WALK, 48)
+    assert costs.plan(48, K, 50_000) == (Plan.WALK, 96)
+    assert costs.plan(48, K, 1_000) == (Plan.SCAN_CODES, 48)
+
+
+@pytest.mark.parametrize("row_bytes", [16, 768, 6_144])
+def test_the_planner_of_segments_is_told_the_cheapest_plan(row_bytes: int) -> None:
+    costs = SearchCosts(100_000, row_bytes)
+    for allowed in range(1, 100_001, 37):
+        rows = costs.equivalent_scan_rows(48, K, allowed)
+        scans = costs.plan(48, K, allowed)[0] is Plan.SCAN_ROWS
+        assert rows <= allowed and (rows == allowed) == scans
