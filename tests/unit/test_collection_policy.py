@@ -17,8 +17,10 @@ from nearfield.engine.maintenance.policy import (
     SegmentState,
     Thresholds,
     Vacuum,
+    Verify,
     rewrite_job,
     urgent_job,
+    verify_job,
 )
 
 LIMITS = Thresholds(
@@ -56,6 +58,14 @@ def test_sealing_comes_first_and_oldest_first() -> None:
     assert urgent_job(replace(crowded, frozen=()), LIMITS) == Freeze()
     assert urgent_job(replace(crowded, frozen=(), paused=False), LIMITS) == Open("a", "v")
     assert urgent_job(state(built("a", 20_000)), LIMITS) is None
+
+
+def test_what_was_opened_unread_is_verified_beside_everything_else() -> None:
+    unread = replace(built("b", 20_000), unverified=("v", "w"))
+    busy = state(built("a", 20_000), unread, frozen=(5,), paused=False)
+    assert verify_job(busy) == Verify("b", "v")
+    assert verify_job(state(built("a", 20_000))) is None
+    assert urgent_job(state(unread), LIMITS) is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
+import json
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +103,61 @@ def test_only_the_blocks_that_are_read_are_verified(tmp_path: Path) -> None:
         section.take(np.array([damaged_row]))
     with pytest.raises(Corrupted, match="fail their checksum"):
         section.array()
+
+
+def test_rows_longer_than_a_block_have_larger_blocks(tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).random((5, BLOCK_BYTES // 4 + 1), dtype=np.float32)
+    with SectionFileWriter(tmp_path / "long") as out:
+        out.add("vectors", rows.dtype, rows.shape, [rows])
+    section = SectionFile(tmp_path / "long").section("vectors")
+    assert section._entry.block == 2 * BLOCK_BYTES
+    assert np.array_equal(section.take(np.array([4, 0])), rows[[4, 0]])
+    assert not section.verified
+    assert np.array_equal(section.array(), rows)
+    assert section.verified
+
+
+def test_what_is_confirmed_is_verified_and_nothing_else(tmp_path: Path) -> None:
+    rows = np.zeros((4 * BLOCK_BYTES // 1024, 256), dtype=np.float32)
+    with SectionFileWriter(tmp_path / "rows") as out:
+        out.add("vectors", rows.dtype, rows.shape, [rows])
+    with (tmp_path / "rows").open("r+b") as target:
+        target.seek(64 + 3 * BLOCK_BYTES + 5)
+        target.write(b"\x01")
+    section = SectionFile(tmp_path / "rows").section("vectors")
+    assert section.unread().shape == rows.shape
+    section.verify_rows(np.array([0, 7, 300]))
+    with pytest.raises(Corrupted, match="fail their checksum"):
+        section.verify_rows(np.array([0, len(rows) - 1]))
+    with pytest.raises(Corrupted, match="fail their checksum"):
+        section.verify()
+    section = SectionFile(tmp_path / "rows").section("vectors")
+    section.verify(lambda: True)  # cancelled before it met the damage
+    assert not section.verified
+
+
+def test_files_of_version_1_are_read(tmp_path: Path) -> None:
+    """They have no block size in their table: it was 1 MiB."""
+    rows = np.random.default_rng(2).random((700, 600), dtype=np.float32)
+    raw = rows.tobytes()
+    checksums = [crc32c(raw[start : start + 2**20]) for start in range(0, len(raw), 2**20)]
+    entry = {"name": "vectors", "dtype": "<f4", "shape": [700, 600], "offset": 64, "length": len(raw)}
+    table = json.dumps([{**entry, "checksums": checksums}]).encode()
+
+    def write(name: str, version: int, content: bytes) -> Path:
+        offset = 64 + len(content)
+        fields = (b"NFSECTNS", version, 0, offset, len(table), offset + len(table), crc32c(table), bytes(16))
+        head = struct.pack("<8sIIQQQI16s", *fields)
+        path = tmp_path / name
+        path.write_bytes(head + struct.pack("<I", crc32c(head)) + content + table)
+        return path
+
+    section = SectionFile(write("one", 1, raw)).section("vectors")
+    assert np.array_equal(section.take(np.array([3, 699])), rows[[3, 699]])
+    assert np.array_equal(section.array(), rows)
+    damaged = bytearray(raw)
+    damaged[2**20 + 7] ^= 1
+    with pytest.raises(Corrupted, match="bytes 1048576 and up fail their checksum"):
+        SectionFile(write("damaged", 1, bytes(damaged))).section("vectors").verify()
+    with pytest.raises(Corrupted, match="format version 3; this program reads versions 1 and 2"):
+        SectionFile(write("new", 3, raw))
