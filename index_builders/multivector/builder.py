@@ -59,7 +59,7 @@ _GRAPH_WIDTH_MAX: Final = 1_024
 _FLAT_WIDTH: Final = 512
 _GRAPH_WIDTH: Final = 320
 # Decision 0019: an encoding learned from few documents gains by more, until the sample is full.
-_GROWTH_MOST: Final = 2.0
+_GROWTH_MOST: Final = 1.5
 # A calibration holds until so large a share of the documents is new to it.
 _ENTERED_MOST: Final = 0.125
 # Codes of fewer dimensions lose a sixth of the candidates: they are ranked by small differences.

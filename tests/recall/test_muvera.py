@@ -12,6 +12,7 @@ from nearfield.engine.multivector.pooling import pool_tokens
 from nearfield.engine.multivector.token_rows import TokenEncoding, TokenRows
 from nearfield.engine.search.maxsim import maxsim_scan
 from nearfield.index_builders import build_multivector_index
+from nearfield.index_builders.multivector.build import MultiVectorLibraryIndex
 from nearfield.index_builders.multivector.simhash import PROFILES, SimHashEncoding
 from tests.helpers.shared_data import multivector_directory
 
@@ -47,9 +48,26 @@ def test_more_dimensions_more_recall() -> None:
     assert encoded_recall("small", 0, 100) < encoded_recall("high", 0, 100)
 
 
-def test_learned_cells() -> None:
+@cache
+def learned() -> MultiVectorLibraryIndex:
     data = corpus()
-    index = build_multivector_index(data.documents.values, data.documents.bounds(), threads=2)
+    return build_multivector_index(data.documents.values, data.documents.bounds(), threads=2)
+
+
+def test_real_queries_get_the_recall_they_ask_for() -> None:
+    data, index = corpus(), learned()
+    assert index.calibration is not None and index.calibration.sample == "mixed_documents"
+    found, _ = index.search(data.queries, data.query_offsets, 10)
+    assert recall(found, truth(), 10) >= 0.97
+    wanted = {target: index.calibration.width_for(target) for target in (0.9, 0.95, 0.97, 0.99)}
+    assert wanted[0.9] < 50 and wanted[0.97] <= 100
+    for target in wanted:
+        found, _ = index.search(data.queries, data.query_offsets, 10, target_recall=target)
+        assert recall(found, truth(), 10) >= target - 0.01
+
+
+def test_learned_cells() -> None:
+    data, index = corpus(), learned()
     assert index.inner.bytes_per_document() <= 512
     found, scores = index.search(data.queries, data.query_offsets, 10, candidates=100)
     exact, exact_scores = index.search(data.queries, data.query_offsets, 10, exact=True)

@@ -15,6 +15,7 @@ from nearfield.engine import (
     MultiVectorSpec,
     PointBatch,
     PointSelector,
+    SearchParams,
     SearchRequest,
     TokenEncoding,
     VectorColumn,
@@ -134,6 +135,18 @@ def test_search_is_exact_over_growing_and_sealed_rows(tmp_path: Path, distance: 
         assert [hit.record.id for hit in by_id] == [
             at for _, at in ranking(given[7], given, distance) if at != 7
         ][:3]
+
+
+def test_nothing_is_found_in_an_empty_collection(tmp_path: Path) -> None:
+    with Database.open(tmp_path, config=PATIENT) as database:
+        collection = database.create_collection("c", _schema())
+        for exact in (False, True):
+            params = SearchParams(exact=exact)
+            assert collection.search([SearchRequest(documents(1)[0], "tokens", params=params)]) == [[]]
+        collection.upsert(_batch(documents(3)))
+        collection.delete(PointSelector(ids=[0, 1, 2]))
+        collection.wait_settled(30)
+        assert collection.search([SearchRequest(documents(1)[0], "tokens")]) == [[]]
 
 
 def test_cosine_tokens_are_stored_with_unit_length(tmp_path: Path) -> None:

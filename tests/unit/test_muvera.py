@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from nearfield.engine.errors import Corrupted, InvalidRequest
+from nearfield.engine.index.protocol import BuildContext
+from nearfield.engine.multivector.token_rows import TokenEncoding, TokenRows
 from nearfield.index_builders import build_multivector_index, default_registry, open_multivector_index
 from nearfield.index_builders.multivector.build import MultiVectorLibraryIndex
-from tests.helpers.themed_documents import themed, themed_queries
+from nearfield.index_builders.multivector.builder import MuveraBuilder
+from tests.helpers.themed_documents import DIMENSIONS, shared, themed, themed_queries
 
 COUNT = 600
 
@@ -142,6 +145,40 @@ def test_tiny_collections(count: int) -> None:
         index = build_multivector_index(tokens, offsets, params)
         found, _ = index.search(tokens[:3], None, 10)
         assert sorted(found[found >= 0].tolist()) == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize("each", [1, 5])
+@pytest.mark.parametrize("count", [40, 700])
+def test_documents_of_constantly_many_tokens(count: int, each: int) -> None:
+    """ConstBERT's documents, and those of one token, whose MaxSim is a sum of inner products."""
+    tokens = themed(count * each, empty_each=0)[0][: count * each]
+    constant = TokenRows(tokens, None, TokenEncoding.FLOAT32, DIMENSIONS, each)
+    offsets = np.arange(0, count * each + 1, each)
+    builder = MuveraBuilder()
+    params = builder.parse_params({"cells": "auto", "cell_count": 24, "dimensions": 96})
+    index = builder.build(constant, params, BuildContext())
+    ragged = build_multivector_index(tokens, offsets, {"cell_count": 24, "dimensions": 96})
+    queries = themed_queries()
+    exact = ragged.search(*queries, 10, exact=True)
+    for knobs, least in (
+        ({"exact": True}, 1.0),
+        ({"candidates": 200}, 0.9),
+        ({}, 1.0 if count < 256 else 0.8),
+    ):
+        found = index.search(*queries, 10, knobs)
+        assert shared(found.rows, exact[0]) >= least
+        np.testing.assert_array_equal(found.rows, ragged.search(*queries, 10, **knobs)[0])
+    if each == 1:
+        sums = np.add.reduceat(queries[0], queries[1][:-1]) @ tokens.T
+        np.testing.assert_allclose(exact[1], -np.sort(-sums, axis=1)[:, :10], rtol=1e-4)
+
+
+def test_queries_of_any_length_in_one_batch() -> None:
+    index = build_multivector_index(*themed(COUNT), PARAMS["kmeans"])
+    tokens, offsets = themed_queries()[0][:100], np.array([0, 1, 65, 66, 68, 100])
+    whole = index.search(tokens, offsets, 10)
+    for query, (start, end) in enumerate(pairwise(offsets)):
+        np.testing.assert_array_equal(index.search(tokens[start:end], None, 10)[0][0], whole[0][query])
 
 
 def test_no_tokens_at_all() -> None:
