@@ -76,7 +76,10 @@ def test_learned_cells() -> None:
     assert abs(ndcg(found, data.relevant, 10) - ndcg(exact, data.relevant, 10)) <= 0.01
     fewer, _ = index.search(data.queries, data.query_offsets, 10, candidates=20)
     muvera = build_multivector_index(
-        data.documents.values, data.documents.bounds(), {"cells": "simhash"}, threads=2
+        data.documents.values,
+        data.documents.bounds(),
+        {"cells": "simhash", "calibrate": False},
+        threads=2,
     )
     oblivious, _ = muvera.search(data.queries, data.query_offsets, 10, candidates=20)
     assert recall(fewer, truth(), 10) >= recall(oblivious, truth(), 10) + 0.1
