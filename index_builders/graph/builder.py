@@ -19,7 +19,7 @@ from nearfield.index_builders.graph import maps
 from nearfield.index_builders.graph.arrays import STEERING_FILES, GraphArrays
 from nearfield.index_builders.graph.calibration import calibrate
 from nearfield.index_builders.graph.change import Change
-from nearfield.index_builders.graph.codes import LINE_BYTES, TAIL_BYTES, StagePlan
+from nearfield.index_builders.graph.codes import StagePlan, code_lines, dimensions_in
 from nearfield.index_builders.graph.extend import LinkExtender
 from nearfield.index_builders.graph.index import FORMAT_VERSION, POINTS_NAME, GraphIndex
 from nearfield.index_builders.graph.links import LinkBuilder
@@ -45,6 +45,7 @@ _STAGES: Final = (
     ChoiceParam("secondary_encoding", "none", ("none", "lvq4", "lvq8")),
     ChoiceParam("method", None, tuple(each.value for each in LeanVecMethod)),
     IntParam("reduced_dimensions", None, 1, 65_536),
+    IntParam("reduced_dimensions_max", None, 1, 65_536),
 )
 _LEVELS: Final = (
     ChoiceParam("encoding", "lvq8", tuple(each.value for each in LvqEncoding)),
@@ -91,7 +92,7 @@ class GraphBuilder:
         - `secondary_encoding` of the whole rows: `none`, or `lvq4` or `lvq8` for re-ranking before the full
           rows, which pays where these are slow to read.
         - `method`: see `LeanVecMethod`; null: `sphering` with training queries, else `pca`.
-        - `reduced_dimensions`; null: chosen by what is lost.
+        - `reduced_dimensions`; null: chosen by what is lost, and at most `reduced_dimensions_max`.
         """
         return parse(self.kind, self._params, params)
 
@@ -102,9 +103,9 @@ class GraphBuilder:
         if "reduced_dimensions" in params:
             projected = True
             whole = plan.primary_bits == 8
-            reduced = min(
-                params["reduced_dimensions"] or (dimensions if whole else dimensions // 2), dimensions
-            )
+            widest = params["reduced_dimensions_max"] or dimensions
+            reduced = params["reduced_dimensions"] or min(dimensions if whole else dimensions // 2, widest)
+            reduced = min(reduced, dimensions)
         row_bytes = 4 * params["degree"] + 16 + plan.row_bytes(reduced, dimensions)
         return int(count * row_bytes + projected * reduced * dimensions)
 
@@ -238,7 +239,8 @@ class GraphBuilder:
             queries = _without_mean(base.prepared(queries), mean, base.metric)
         learner = ProjectionLearner(sample, mean, queries)
         method = None if params["method"] is None else LeanVecMethod(params["method"])
-        reduced = params["reduced_dimensions"] or _reduced(learner, plan.primary_bits)
+        widest = min(params["reduced_dimensions_max"] or base.dimensions, base.dimensions)
+        reduced = params["reduced_dimensions"] or min(_reduced(learner, plan.primary_bits), widest)
         return learner.learn(min(reduced, base.dimensions), context.seed, method)
 
     def _graph_rows(
@@ -294,10 +296,10 @@ class _Lift:
 def _reduced(learner: ProjectionLearner, bits: int) -> int:
     """The narrowest width that fills whole cache lines and keeps enough."""
     dimensions = learner.dimensions
-    if dimensions + TAIL_BYTES <= 2 * LINE_BYTES:
+    if code_lines(dimensions, 8) <= 2:
         return dimensions
     for lines in range(1, dimensions):
-        reduced = (lines * LINE_BYTES - TAIL_BYTES) * 8 // bits
+        reduced = dimensions_in(lines, bits)
         if reduced >= dimensions:
             break
         if learner.spectrum_lost(reduced) <= _SPECTRUM_LOST_MOST:

@@ -22,6 +22,16 @@ much counts (mnist-784 at 112 dimensions of 4 bits, the first 20 of 20,000 hold 
 if all of it counts, 0.993 with the row's own length)."""
 
 
+def code_lines(dimensions: int, bits: int) -> int:
+    """Cache lines of a code row."""
+    return _native.lvq_stride(dimensions, bits, LINE_BYTES) // LINE_BYTES
+
+
+def dimensions_in(lines: int, bits: int) -> int:
+    """Dimensions that a code row of so many cache lines holds."""
+    return (lines * LINE_BYTES - TAIL_BYTES) * 8 // bits
+
+
 @dataclass(frozen=True)
 class StagePlan:
     """What a traversal reads, and what its candidates are re-ranked with before the full rows.
@@ -111,4 +121,4 @@ def _primary(dimensions: int, wanted: str | None) -> LvqEncoding:
     """8 bits where the whole row fits two cache lines: there 4 would save little and cost recall."""
     if wanted is not None:
         return LvqEncoding(wanted)
-    return LvqEncoding.LVQ8 if dimensions + TAIL_BYTES <= 2 * LINE_BYTES else LvqEncoding.LVQ4
+    return LvqEncoding.LVQ8 if code_lines(dimensions, 8) <= 2 else LvqEncoding.LVQ4
