@@ -99,6 +99,26 @@ public:
         }
         return sum;
     }
+    // The sum of the distances from the query's tokens to the nearest of a
+    // document.
+    double distance(const std::vector<float>& query, std::size_t document, Metric metric) const {
+        double sum = 0.0;
+        for (std::size_t q = 0; q < query.size(); q += dims_) {
+            double nearest = std::numeric_limits<double>::infinity();
+            for (auto t = static_cast<std::size_t>(offsets_[document]);
+                 t < static_cast<std::size_t>(offsets_[document + 1]); ++t) {
+                double between = 0.0;
+                for (std::size_t k = 0; k < dims_; ++k) {
+                    const double difference =
+                        static_cast<double>(query[q + k]) - static_cast<double>(values_[t * dims_ + k]);
+                    between += metric == Metric::l2 ? difference * difference : std::fabs(difference);
+                }
+                nearest = std::min(nearest, between);
+            }
+            sum += nearest;
+        }
+        return sum;
+    }
     bool is_codes() const { return type_ == TokenType::lvq8 || type_ == TokenType::lvq4; }
 
 private:
@@ -161,9 +181,9 @@ std::vector<float> scores_of(const KernelTable& tier, const Queries& queries, co
 }
 
 Best search(const KernelTable& tier, const Queries& queries, const Documents& documents, std::size_t k,
-            const std::uint64_t* allow, const multivector::Resources& resources) {
+            const std::uint64_t* allow, const multivector::Resources& resources, Metric metric = Metric::ip) {
     Best best{std::vector<std::int64_t>(queries.count * k), std::vector<float>(queries.count * k)};
-    multivector::search(tier, queries, documents, Metric::ip, k, allow, resources, best.documents.data(),
+    multivector::search(tier, queries, documents, metric, k, allow, resources, best.documents.data(),
                         best.distances.data());
     return best;
 }
@@ -195,6 +215,40 @@ void check_scores(const KernelTable& tier, std::size_t dims, std::mt19937& rando
         const Best expected = sorted(found, stored.count(), 3, nullptr);
         check(search(tier, queries, stored.documents(), 3, nullptr, {1, nullptr, nullptr}) == expected,
               std::string(tier.isa) + " MaxSim does not depend on the pass");
+    }
+}
+
+// Sums of the distances to the nearest tokens, against plain loops; the same on
+// a pool.
+void check_distances(const KernelTable& tier, std::mt19937& random) {
+    ThreadPool pool(3);
+    constexpr std::size_t kDims = 21;
+    const std::vector<std::int64_t> starts = offsets_of({2, 0, 30});
+    const std::vector<float> tokens = random_values(static_cast<std::size_t>(starts.back()) * kDims, random);
+    const Queries queries{tokens.data(), starts.data(), 3};
+    std::vector<std::size_t> sizes{1, 0, 63, 64, 65, 200};
+    for (std::size_t i = 0; i < 300; ++i) sizes.push_back(1 + random() % 90);
+    for (const TokenType type : {TokenType::f32, TokenType::f16}) {
+        const Stored stored(type, offsets_of(sizes), kDims, random);
+        for (const Metric metric : {Metric::l2, Metric::l1}) {
+            const Best best = search(tier, queries, stored.documents(), sizes.size(), nullptr,
+                                     {1, nullptr, nullptr}, metric);
+            check(best == search(tier, queries, stored.documents(), sizes.size(), nullptr,
+                                 {3, &pool, nullptr}, metric),
+                  "MaxSim by distances on a pool");
+            bool agrees = true;
+            for (std::size_t i = 0; i < best.documents.size(); ++i) {
+                const std::size_t q = i / sizes.size();
+                if (best.documents[i] < 0) continue;
+                const std::vector<float> query(
+                    tokens.begin() + starts[q] * static_cast<std::ptrdiff_t>(kDims),
+                    tokens.begin() + starts[q + 1] * static_cast<std::ptrdiff_t>(kDims));
+                const double expected =
+                    stored.distance(query, static_cast<std::size_t>(best.documents[i]), metric);
+                agrees = agrees && std::fabs(best.distances[i] - expected) <= 1e-5 * expected;
+            }
+            check(agrees, std::string(tier.isa) + " MaxSim by distances");
+        }
     }
 }
 
@@ -299,6 +353,7 @@ void check_maxsim() {
         for (std::size_t dims = 1; dims <= 130; ++dims) check_scores(*tier, dims, random);
         check_scores(*tier, 300, random);
         check_searches(*tier, random);
+        check_distances(*tier, random);
         check_carving(*tier, random);
     }
 }
