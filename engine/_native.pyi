@@ -89,6 +89,17 @@ def stream_read(data: Buffer | numpy.typing.NDArray[Any], streams: int = 1, pref
         a number that depends on the bytes, so that reading them cannot be skipped.
     """
 
+def bits_at(positions: numpy.typing.NDArray[numpy.int64], length: int) -> numpy.typing.NDArray[numpy.uint64]:
+    """
+    A bitmap uint64 [ceil(length / 64)] with some bits set.
+
+    Args:
+        positions: int64 [m], each within 0 .. length - 1, in any order.
+
+    Raises:
+        ValueError: not a C-contiguous int64 [m], or a position outside the bitmap.
+    """
+
 def count_bits(words: numpy.typing.NDArray[numpy.uint64]) -> int:
     """
     How many bits of uint64 [n] are set.

@@ -39,9 +39,7 @@ def from_bools(mask: NDArray[np.bool_]) -> Words:
 
 def from_positions(positions: NDArray[np.int64], length: int) -> Words:
     """The bitmap with the given bits set."""
-    mask = np.zeros(length, dtype=np.bool_)
-    mask[positions] = True
-    return from_bools(mask)
+    return _native.bits_at(positions, length)
 
 
 def to_bools(words: Words, length: int) -> NDArray[np.bool_]:

@@ -86,15 +86,24 @@ class SegmentSet:
     def are_live(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each global row lives in this set."""
         alive = np.zeros(len(rows), dtype=np.bool_)
-        for segment, at, local in self.locate(rows):
-            alive[at] = bitmap.test(segment.live, local)
+        for segment in self.segments:
+            local, inside = local_positions(segment, rows)
+            if segment.live is not None and inside.any():
+                inside &= bitmap.test(segment.live, local)
+            alive |= inside
         return alive
 
 
 def local_positions(segment: Segment, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Local positions of global rows in a segment, and which of them are really there."""
+    """Local positions of global rows in a segment, and which of them are really there.
+
+    Those of rows that are not there are positions of others.
+    """
     own = segment.rows
     if not len(own) or not len(rows):
         return np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.bool_)
+    first, last = int(own[0]), int(own[-1])
+    if last - first + 1 == len(own):  # no gaps: nothing to search for
+        return np.clip(rows, first, last) - first, (rows >= first) & (rows <= last)
     local = np.minimum(np.searchsorted(own, rows), len(own) - 1)
     return local, own[local] == rows

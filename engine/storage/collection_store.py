@@ -199,4 +199,5 @@ class CollectionStore:
         """Ascending rows that satisfy a filter and live in a set; for use inside `read_consistently`."""
         context = PinnedContext(self.store, pinned, self.schema.vectors)
         rows = self.field_indexes.evaluate(condition, context)
-        return rows[pinned.are_live(rows)]
+        alive = pinned.are_live(rows)
+        return rows if alive.all() else rows[alive]

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Final
 
 # Nanoseconds on one thread of a Zen 5 core, one query per call, beyond what every call takes; measured by
-# `python -m nearfield.bench.micro.filtered_search`, see decision 0019.
+# `python -m nearfield.bench.micro.filtered_search`, see decision 0023.
 _ROW_LINE_NS: Final = 3.6
 """Of a cache line of a full-precision row somewhere in memory."""
 _CODES_START_NS: Final = 2_800.0

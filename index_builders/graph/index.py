@@ -64,7 +64,7 @@ class GraphIndex:
         self.arrays = arrays
         self._base = base
         self._points = points
-        self.calibration = calibration
+        self._know(calibration)
         self._params = params
         self._graph = None if arrays is None else _native_graph(base, arrays, points)
         self._last_codes_are_fine = arrays is not None and _last_codes_are_fine(arrays)
@@ -179,8 +179,13 @@ class GraphIndex:
     def calibrated(self, calibration: Calibration | None) -> Self:
         """The same index that knows its recall."""
         index = copy(self)
-        index.calibration = calibration
+        index._know(calibration)
         return index
+
+    def _know(self, calibration: Calibration | None) -> None:
+        self.calibration = calibration
+        if calibration is not None:  # the same few are asked for by every search
+            self._calibrated_width = lru_cache(maxsize=256)(calibration.width_for)
 
     def _scans_for(self, target: float) -> bool:
         """Whether only a scan is sure to find what is asked for, or costs too little to do less."""
@@ -213,7 +218,7 @@ class GraphIndex:
             target = self._params["target_recall"]
         if self.calibration is None:
             raise not_calibrated(self.kind)
-        return self.calibration.width_for(target, k)
+        return self._calibrated_width(target, k)
 
     def _search_graph(
         self,

@@ -25,6 +25,19 @@ def test_bits_are_counted(count: int) -> None:
         assert _native.count_bits(bitmap.from_bools(mask)) == mask.sum()
 
 
+@pytest.mark.parametrize("count", [1, 64, 65, 40_001])
+def test_bits_are_set_in_any_order(count: int) -> None:
+    for mask in masks(count):
+        at = np.random.default_rng(0).permutation(np.flatnonzero(mask))
+        np.testing.assert_array_equal(bitmap.from_positions(at, count), bitmap.from_bools(mask))
+
+
+@pytest.mark.parametrize("outside", [-1, 65, 2**62])
+def test_a_bit_outside_is_refused(outside: int) -> None:
+    with pytest.raises(ValueError, match=rf"positions\[1\]: expected 0 <= position < 65, got {outside}"):
+        _native.bits_at(np.array([3, outside]), 65)
+
+
 def test_only_words_are_counted() -> None:
     with pytest.raises(ValueError, match=r"words: expected uint64 \[n\], got float32 \[2\]"):
         _native.count_bits(np.zeros(2, np.float32))  # type: ignore[arg-type]

@@ -1,6 +1,8 @@
 #include <nanobind/nanobind.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <string>
 
 #include "bindings/array_view.h"
 #include "bindings/register.h"
@@ -28,6 +30,33 @@ constexpr const char* kAllFiniteDoc =
 Raises:
     ValueError: not a C-contiguous float32 array.)";
 
+constexpr const char* kBitsAtDoc = R"(A bitmap uint64 [ceil(length / 64)] with some bits set.
+
+Args:
+    positions: int64 [m], each within 0 .. length - 1, in any order.
+
+Raises:
+    ValueError: not a C-contiguous int64 [m], or a position outside the bitmap.)";
+
+nb::object bits_at(nb::handle positions, std::size_t length) {
+    const ArrayView view(positions, "positions");
+    if (!view.is(DType::i64, 1)) view.reject("int64 [m]");
+    const auto* at = view.data<std::int64_t>();
+    nb::object words = empty_array(DType::u64, {(length + 63) / 64});
+    const ArrayView out(words, "words", true);
+    auto* bits = out.mutable_data<std::uint64_t>();
+    std::fill(bits, bits + out.shape(0), std::uint64_t{0});
+    for (std::size_t i = 0; i < view.shape(0); ++i) {
+        const auto bit = static_cast<std::uint64_t>(at[i]);
+        if (bit >= length) {
+            raise_value_error("positions[" + std::to_string(i) + "]: expected 0 <= position < " +
+                              std::to_string(length) + ", got " + std::to_string(at[i]));
+        }
+        bits[bit / 64] |= std::uint64_t{1} << bit % 64;
+    }
+    return words;
+}
+
 std::size_t count_bits(nb::handle words) {
     const ArrayView view(words, "words");
     if (!view.is(DType::u64, 1)) view.reject("uint64 [n]");
@@ -49,6 +78,10 @@ bool finite(nb::handle values) {
 }  // namespace
 
 void register_arrays(nb::module_& module) {
+    module.def("bits_at", &bits_at, "positions"_a, "length"_a,
+               nb::sig("def bits_at(positions: numpy.typing.NDArray[numpy.int64], length: int) -> "
+                       "numpy.typing.NDArray[numpy.uint64]"),
+               kBitsAtDoc);
     module.def("count_bits", &count_bits, "words"_a,
                nb::sig("def count_bits(words: numpy.typing.NDArray[numpy.uint64]) -> int"), kCountBitsDoc);
     module.def("all_finite", &finite, "values"_a,
