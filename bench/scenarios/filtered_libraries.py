@@ -1,11 +1,11 @@
 """Filtered search of indexes by themselves, ours and the peers', on data sets with filters and exact answers.
 
-Every library gets the qualifying rows in the form it wants, made before the clock starts: what is timed is
-the search alone. Ours take a bitmap; hnswlib filters by deletion marks, which is its own filter without a
-call of Python for every candidate; faiss HNSW and IVF by `IDSelectorBitmap`; `faiss-flat`, the exhaustive
-scan, by `IDSelectorArray`, so that it reads the qualifying rows alone. Queries are given one per call, since every
-query has its own filter, then in one call per distinct filter, on one thread. After the first round, which
-finds the settings worth it, the libraries take turns setting by setting.
+Every library gets the qualifying rows in the form it wants, made before the clock starts: what is timed
+is the search alone. Ours take a bitmap; hnswlib filters by deletion marks, which is its own filter
+without a call of Python for every candidate; faiss HNSW and IVF by `IDSelectorBitmap`; `faiss-flat`, the
+exhaustive scan, by `IDSelectorArray`, so that it reads the qualifying rows alone. Queries are given one
+per call, since every query has its own filter, then in one call per distinct filter, on one thread. After
+the first round, which finds the settings worth it, the libraries take turns setting by setting.
 """
 
 import json
