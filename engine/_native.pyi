@@ -142,6 +142,28 @@ def flat_search(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.typing
         Cancelled: `cancel` was set.
     """
 
+def code_search(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.typing.NDArray[numpy.uint8], k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    """
+    The k LVQ4 rows of largest inner product with each query, by one blocked scan of the codes.
+
+    Queries are rounded to 8 bits. Equal products go by row, and the result is the same for any number of threads;
+    products of a query in a batch may differ from those of the query alone in the last bit.
+
+    Args:
+        queries: float32 [nq, 2 * stride]: for each 64 bytes of a row what meets their low, then their high four
+            bits; zeros where the row's constants lie.
+        rows: uint8 [n, stride], stride a multiple of 64, in the layout of `lvq_encode` with its bias at -7.5 or
+            any other number of steps.
+        k, allow, threads, pool, cancel: as in `flat_search`.
+
+    Returns:
+        rows int64 [nq, k], -1 pads, and negated products float32 [nq, k], +inf pads; nearest first.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+        Cancelled: `cancel` was set.
+    """
+
 def gather_distances(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], offsets: numpy.typing.NDArray[numpy.int64], metric: str, row_scale: numpy.typing.NDArray[numpy.float32] | None = None) -> numpy.typing.NDArray[numpy.float32]:
     """
     Distances of queries to chosen rows.
@@ -271,13 +293,15 @@ class CellProjection:
     One matrix per cell, packed for products; `LearnedCells.encode_documents` applies it.
 
     Args:
-        matrices: float32 [cells, width, d].
+        codes: int8 [cells, width, at least d].
+        scales: float32 [cells, width]; row j of a cell's matrix is scales[j] * codes[j].
+        dimensions: d, of the tokens.
 
     Raises:
         ValueError: a wrong dtype or shape; says what was expected and what came.
     """
 
-    def __init__(self, matrices: numpy.typing.NDArray[numpy.float32]) -> None: ...
+    def __init__(self, codes: numpy.typing.NDArray[numpy.int8], scales: numpy.typing.NDArray[numpy.float32], dimensions: int) -> None: ...
 
 class LearnedCells:
     """
@@ -341,6 +365,21 @@ class LearnedCells:
             ValueError: a wrong dtype, shape or value; says what was expected and what came.
             Cancelled: `cancel` was set.
         """
+
+def responses(asking: numpy.typing.NDArray[numpy.float32], tokens: numpy.typing.NDArray[numpy.float32], offsets: numpy.typing.NDArray[numpy.int64], pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    The largest inner product of each asking token with any token of each matrix: float32 [n, m].
+
+    MaxSim is the sum of these over the tokens of a query.
+
+    Args:
+        asking: float32 [m, d].
+        tokens, offsets, pool, cancel: as in `SimHashEncoder.encode_queries`; no matrix may be without tokens.
+
+    Raises:
+        ValueError: a wrong dtype, shape or value; says what was expected and what came.
+        Cancelled: `cancel` was set.
+    """
 
 def pool_sets(tokens: numpy.typing.NDArray[numpy.float32], offsets: numpy.typing.NDArray[numpy.int64], out_offsets: numpy.typing.NDArray[numpy.int64], kept: int, normalize: bool, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.float32]:
     """

@@ -18,6 +18,9 @@ from nearfield.index_builders.flat import FlatBuilder
 from nearfield.index_builders.graph.builder import graph_builder
 from nearfield.index_builders.multivector.byte_rows import ByteScale
 from nearfield.index_builders.multivector.calibration import calibrate
+from nearfield.index_builders.multivector.code_rows import FORMAT_VERSION as CODES_VERSION
+from nearfield.index_builders.multivector.code_rows import KIND as CODES
+from nearfield.index_builders.multivector.code_rows import CodeScale, CodeScan, stride_of
 from nearfield.index_builders.multivector.drift import Learned, misfit
 from nearfield.index_builders.multivector.encoded import EncodedDocuments
 from nearfield.index_builders.multivector.index import (
@@ -55,8 +58,9 @@ _MANY_DOCUMENTS: Final = 4_000
 _TOKENS_PER_CELL: Final = 20
 _GRAPH_DOCUMENTS: Final = 100_000
 _GRAPH_WIDTH_MAX: Final = 1_024
-# With codes of 192 bytes for the traversal a document has 512 bytes either way.
-_FLAT_WIDTH: Final = 512
+# A document has 512 bytes either way: four bits a dimension and some more (code_rows.py), or a byte a
+# dimension and codes of 192 bytes for the traversal.
+_FLAT_WIDTH: Final = 960
 _GRAPH_WIDTH: Final = 320
 # Decision 0019: an encoding learned from few documents gains by more, until the sample is full.
 _GROWTH_MOST: Final = 1.5
@@ -91,8 +95,9 @@ class MuveraBuilder:
         """Encodings, their graph's codes and links, and what encodes queries."""
         learned = _learns(count, params)
         width = _width(count, params) if learned else _simhash_width(dimensions, params)
-        total = count * width
-        if _structure(count, width, params) == "graph":
+        structure = _structure(count, width, params)
+        total = count * (stride_of(width) if learned and structure == "flat" else width)
+        if structure == "graph":
             total += graph_builder().estimate_bytes(count, width, _graph_params(width))
         if learned:
             code_dimensions = -(-dimensions // 64) * 64
@@ -102,8 +107,9 @@ class MuveraBuilder:
     def build(self, documents: TokenRows, params: Mapping[str, Any], context: BuildContext) -> MuveraIndex:
         """See MultiVectorIndexBuilder.build."""
         encoding = self.encoding(documents, params, context)
-        encoded = EncodedDocuments.encode(encoding, documents, context)
-        inner, learned = _inner(encoded.rows, params, context), None
+        scanned = _structure(documents.count, encoding.width, params) == "flat"
+        encoded = EncodedDocuments.encode(encoding, documents, scanned, context)
+        inner, learned = _inner(encoded, params, context), None
         if isinstance(encoding, LearnedEncoding):
             learned = Learned(documents.count, misfit(encoded, inner, documents, context))
         index = MuveraIndex(documents, encoded, inner, params, learned)
@@ -123,7 +129,7 @@ class MuveraBuilder:
         if not _still_suits(previous, documents, params):
             return None
         encoded = previous.encoded.carried_over(origin, documents, context)
-        inner = _inner(encoded.rows, params, context, (previous.inner, origin))
+        inner = _inner(encoded, params, context, (previous.inner, origin))
         if learned is not None and learned.has_drifted(misfit(encoded, inner, documents, context)):
             return None
         index = MuveraIndex(documents, encoded, inner, params, learned)
@@ -165,9 +171,19 @@ class MuveraBuilder:
             encoding = SimHashEncoding.open(load, facts["encoding"])
         else:
             encoding = LearnedEncoding.open(load)
-        encoded = EncodedDocuments(encoding, ByteScale(load("lowest"), load("step")), load("rows"))
-        builder, inner_params = _inner_builder(facts["candidates"], encoding.width)
-        inner = builder.open(directory / CANDIDATE_FOLDER, encoded.rows, "ip", inner_params)
+        folder, rows = directory / CANDIDATE_FOLDER, load("rows")
+        scale: ByteScale | CodeScale
+        inner: VectorIndex
+        if facts["candidates"] == CODES:
+            open_header(folder, CODES, CODES_VERSION)
+            scale, inner = CodeScale(load("spread")), CodeScan(rows)
+        else:
+            builder, inner_params = _inner_builder(facts["candidates"], encoding.width)
+            scale, inner = (
+                ByteScale(load("lowest"), load("step")),
+                builder.open(folder, rows, "ip", inner_params),
+            )
+        encoded = EncodedDocuments(encoding, scale, rows)
         learned = None if facts["learned"] is None else Learned(**facts["learned"])
         index = MuveraIndex(documents, encoded, inner, params, learned)
         measured = facts["calibration"]
@@ -224,13 +240,16 @@ def _inner_builder(structure: str, width: int) -> tuple[IndexBuilder, Mapping[st
 
 
 def _inner(
-    rows: NDArray[np.uint8],
+    encoded: EncodedDocuments,
     params: Mapping[str, Any],
     context: BuildContext,
     before: tuple[VectorIndex, NDArray[np.int64]] | None = None,
 ) -> VectorIndex:
     """The index of the encodings: that of others, changed (see ExtendingBuilder), or a new one."""
-    builder, inner_params = _inner_builder(_structure(len(rows), rows.shape[1], params), rows.shape[1])
+    rows, width = encoded.rows, encoded.encoding.width
+    if isinstance(encoded.scale, CodeScale):
+        return CodeScan(rows)
+    builder, inner_params = _inner_builder(_structure(len(rows), width, params), width)
     inner_context = BuildContext(context.threads, context.seed, None, None, context.cancel)
     if before is not None and isinstance(builder, ExtendingBuilder):
         changed = builder.extend(*before, rows, "ip", inner_params, inner_context)
@@ -245,7 +264,7 @@ def _still_suits(index: MuveraIndex, documents: TokenRows, params: Mapping[str, 
     learns = _learns(int(np.count_nonzero(np.diff(documents.bounds()))), params)
     if learns != (index.learned is not None) or documents.dimensions != encoding.dimensions:
         return False
-    if index.inner.kind != _structure(count, encoding.width, params):
+    if index.candidates_are_nested != (_structure(count, encoding.width, params) == "flat"):
         return False
     if index.learned is None:
         return True

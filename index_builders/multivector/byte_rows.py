@@ -1,6 +1,7 @@
 """Encodings as one byte per dimension: x[j] ~ lowest[j] + step[j] * code[j]."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,15 @@ class ByteScale:
         """The scale that covers values from `least` to `most`, float32 [width] each."""
         step = (most - least) / _LEVELS
         return cls(least, np.where(step > 0, step, 1).astype(np.float32))
+
+    @property
+    def stride(self) -> int:
+        """Bytes of a row."""
+        return len(self.step)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is saved, by name."""
+        return {"lowest": self.lowest, "step": self.step}
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
         """uint8 [n, width]; values outside the range are brought to its ends."""

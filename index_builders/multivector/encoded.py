@@ -1,4 +1,4 @@
-"""Documents as encodings of one byte per dimension: made, and carried over to changed documents."""
+"""Documents as codes of their encodings: made, and carried over to changed documents."""
 
 from dataclasses import dataclass
 from typing import Final, Self
@@ -10,6 +10,7 @@ from nearfield.engine.index.protocol import BuildContext
 from nearfield.engine.multivector.token_rows import TokenRows
 from nearfield.index_builders.base_rows import report
 from nearfield.index_builders.multivector.byte_rows import ByteScale
+from nearfield.index_builders.multivector.code_rows import CodeScale
 from nearfield.index_builders.multivector.encoding import Sets, parts
 from nearfield.index_builders.multivector.learned import LearnedEncoding
 from nearfield.index_builders.multivector.simhash import SimHashEncoding
@@ -24,25 +25,37 @@ class EncodedDocuments:
 
     Args:
         encoding: of documents and queries.
-        scale: of the bytes.
-        rows: uint8 [n, width].
+        scale: of the codes.
+        rows: uint8 [n, stride of the scale].
     """
 
     encoding: SimHashEncoding | LearnedEncoding
-    scale: ByteScale
+    scale: ByteScale | CodeScale
     rows: NDArray[np.uint8]
 
     @classmethod
     def encode(
-        cls, encoding: SimHashEncoding | LearnedEncoding, documents: TokenRows, context: BuildContext
+        cls,
+        encoding: SimHashEncoding | LearnedEncoding,
+        documents: TokenRows,
+        scanned: bool,
+        context: BuildContext,
     ) -> Self:
-        """All documents; the range of each dimension is that of a sample, and a margin.
+        """All documents; spread and range of the dimensions are those of a sample.
+
+        Args:
+            scanned: learned encodings are searched by CodeScan; others are bytes, whoever reads them.
 
         Raises:
             Cancelled: `context.cancel` was set.
         """
-        scale = _scale(encoding, documents, context)
-        rows = np.empty((documents.count, encoding.width), np.uint8)
+        sample = _sample(encoding, documents, context)
+        scale: ByteScale | CodeScale
+        if isinstance(encoding, LearnedEncoding) and scanned:
+            scale = CodeScale.measured(sample)
+        else:
+            scale = _byte_scale(sample)
+        rows = np.empty((documents.count, scale.stride), np.uint8)
         encoded = cls(encoding, scale, rows)
         encoded._fill(np.arange(documents.count), documents, context)
         return encoded
@@ -57,14 +70,14 @@ class EncodedDocuments:
             Cancelled: `context.cancel` was set.
         """
         kept = origin >= 0
-        rows = np.empty((documents.count, self.encoding.width), np.uint8)
+        rows = np.empty((documents.count, self.scale.stride), np.uint8)
         rows[kept] = self.rows[origin[kept]]
         changed = type(self)(self.encoding, self.scale, rows)
         changed._fill(np.flatnonzero(~kept), documents, context)
         return changed
 
     def queries(self, sets: Sets, threads: int) -> NDArray[np.float32]:
-        """float32 [nq, width], whose inner products with `rows` rank documents as MaxSim does, nearly."""
+        """float32 [nq, ...], whose inner products with `rows` rank documents as MaxSim does, nearly."""
         return self.scale.queries(self.encoding.queries(sets, threads))
 
     def _fill(self, wanted: NDArray[np.int64], documents: TokenRows, context: BuildContext) -> None:
@@ -77,15 +90,20 @@ class EncodedDocuments:
             self.encoding.forget_rows()
 
 
-def _scale(
+def _sample(
     encoding: SimHashEncoding | LearnedEncoding, documents: TokenRows, context: BuildContext
-) -> ByteScale:
+) -> NDArray[np.float32]:
+    """Encodings of some of the documents that have tokens, at least one row."""
     with_tokens = np.flatnonzero(np.diff(documents.bounds()))
     if not len(with_tokens):
-        return ByteScale.spanning(np.zeros(encoding.width, np.float32), np.zeros(encoding.width, np.float32))
+        return np.zeros((1, encoding.width), np.float32)
     step = -(-len(with_tokens) // _RANGE_DOCUMENTS)
     sample = documents.take(with_tokens[::step])
-    encoded = np.concatenate([encoding.documents(sets, context) for _, sets in parts(sample)])
-    least, most = encoded.min(axis=0), encoded.max(axis=0)
+    return np.concatenate([encoding.documents(sets, context) for _, sets in parts(sample)])
+
+
+def _byte_scale(sample: NDArray[np.float32]) -> ByteScale:
+    """The range of each dimension in the sample, and a margin."""
+    least, most = sample.min(axis=0), sample.max(axis=0)
     margin = np.float32(_RANGE_MARGIN) * (most - least)
     return ByteScale.spanning(least - margin, most + margin)

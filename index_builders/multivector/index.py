@@ -25,7 +25,7 @@ from nearfield.index_builders.multivector.simhash import SimHashEncoding
 from nearfield.index_builders.params import knob, not_calibrated, target_recall
 
 KIND: Final = "muvera"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 CALIBRATED_DOCUMENTS_MIN: Final = 256
 """MaxSim of fewer documents is fast enough, unless the caller says how many candidates it is to rank."""
 CALIBRATED_KNOB: Final = "candidates"
@@ -35,7 +35,7 @@ _FINGERPRINT_TOKENS: Final = 256
 # A query of so many tokens, for comparing the work of a search with that of a scan.
 _QUERY_TOKENS: Final = 16
 # Of an index that was not calibrated: as many as leave a search about twenty times as fast as MaxSim of all.
-_DOCUMENTS_PER_CANDIDATE: Final = 70
+_DOCUMENTS_PER_CANDIDATE: Final = 80
 _CANDIDATES_LEAST: Final = 50
 _CANDIDATES_MOST: Final = 100
 # MaxSim of so few documents costs less than the encoding of a query.
@@ -114,7 +114,8 @@ class MuveraIndex:
         threads = knob(params, "threads") or 1
         encoded = self.encoded.queries((queries, query_offsets), threads)
         ef = knob(params, "ef") or math.ceil(_EF_PER_CANDIDATE * count)
-        ranked = min(math.ceil(_RANKED_PER_CANDIDATE * count), self.count)
+        more = 1.0 if self.candidates_are_nested else _RANKED_PER_CANDIDATE
+        ranked = min(math.ceil(more * count), self.count)
         found = self.inner.search(encoded, ranked, {"threads": threads, "ef": ef}, allow)
         return np.ascontiguousarray(found.rows[:, :count])
 
@@ -132,12 +133,7 @@ class MuveraIndex:
 
     def save(self, directory: Path) -> list[Path]:
         """Write encoding, codes, the candidates' index in a folder of its own, and the header."""
-        arrays = self.encoded.encoding.arrays()
-        arrays |= {
-            "lowest": self.encoded.scale.lowest,
-            "step": self.encoded.scale.step,
-            "rows": self.encoded.rows,
-        }
+        arrays = self.encoded.encoding.arrays() | self.encoded.scale.arrays() | {"rows": self.encoded.rows}
         files = save_arrays(directory, arrays)
         (directory / CANDIDATE_FOLDER).mkdir()
         inner = self.inner.save(directory / CANDIDATE_FOLDER)
@@ -155,7 +151,7 @@ class MuveraIndex:
 
     def resident_bytes(self) -> int:
         """Encodings, their index, and what encodes queries."""
-        own = self.encoded.rows.nbytes + self.encoded.scale.step.nbytes + self.encoded.scale.lowest.nbytes
+        own = self.encoded.rows.nbytes + sum(array.nbytes for array in self.encoded.scale.arrays().values())
         return own + self.inner.resident_bytes() + self.encoded.encoding.resident_bytes()
 
     def bytes_per_document(self) -> float:
@@ -171,7 +167,7 @@ class MuveraIndex:
     @property
     def candidates_are_nested(self) -> bool:
         """Whether fewer candidates are the first of more: so it is where all encodings are compared."""
-        return self.inner.kind == "flat"
+        return self.inner.kind != "graph"
 
     def _candidates(self, k: int, params: Mapping[str, Any]) -> int:
         """How many MaxSim ranks; the number of documents where only all will do.

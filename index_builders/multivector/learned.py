@@ -20,6 +20,7 @@ from nearfield.engine.multivector.token_rows import TokenRows
 from nearfield.engine.thread_pools import shared_pool
 from nearfield.index_builders.base_rows import report
 from nearfield.index_builders.multivector.encoding import Sets, cancel_flag, parts
+from nearfield.index_builders.multivector.responses import ASKING_PER_CELL, fit_query_side
 
 _TOKENS_PER_CELL: Final = 100
 _ROUNDS: Final = 10
@@ -34,7 +35,9 @@ _PRIOR_COUNT: Final = 10.0
 _EIGENVALUE_LEAST: Final = 1e-4
 _SPARE_VECTORS: Final = 48
 _SUBSPACE_ROUNDS: Final = 6
+_CHOLESKY_RIDGE: Final = 1e-10
 _LEAST_VARIANCE: Final = 1e-9
+_ARRAYS: Final = ("centres", "mean", "row_codes", "row_scales", "origin", "codes", "scales")
 
 
 class LearnedEncoding:
@@ -43,10 +46,10 @@ class LearnedEncoding:
     Args:
         centres: float32 [cells, d], of unit length.
         mean: float32 [d], of all tokens.
-        row_side: float16 [cells, width, d], projects documents; only they need it, so it stays on disk.
+        row_codes: int8 [cells, width, d rounded up to 64] with `row_scales` float32 [cells, width], projects
+            documents; only they need it, so it stays on disk.
         origin: float32 [width], subtracted from encodings of documents.
-        codes: int8 [cells, width, d rounded up to 64] with `scales` float32 [cells, width]: the same
-            projection for queries.
+        codes, scales: the same for tokens of queries.
     """
 
     cells = "kmeans"
@@ -55,12 +58,14 @@ class LearnedEncoding:
         self,
         centres: NDArray[np.float32],
         mean: NDArray[np.float32],
-        row_side: NDArray[np.float16],
+        row_codes: NDArray[np.int8],
+        row_scales: NDArray[np.float32],
         origin: NDArray[np.float32],
         codes: NDArray[np.int8],
         scales: NDArray[np.float32],
     ) -> None:
-        self._centres, self._mean, self._row_side, self._origin = centres, mean, row_side, origin
+        self._centres, self._mean, self._origin = centres, mean, origin
+        self._row_codes, self._row_scales = row_codes, row_scales
         self._codes, self._scales = codes, scales
         self._sums = codes.sum(axis=2, dtype=np.int32)
         self._native = _native.LearnedCells(centres, mean)
@@ -71,23 +76,16 @@ class LearnedEncoding:
     @classmethod
     def open(cls, load: Callable[[str], Any]) -> "LearnedEncoding":
         """The encoding of an index's files."""
-        return cls(*(load(name) for name in ("centres", "mean", "row_side", "origin", "codes", "scales")))
+        return cls(*(load(name) for name in _ARRAYS))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """See Encoding."""
-        return {
-            "centres": self._centres,
-            "mean": self._mean,
-            "row_side": self._row_side,
-            "origin": self._origin,
-            "codes": self._codes,
-            "scales": self._scales,
-        }
+        return {name: getattr(self, f"_{name}") for name in _ARRAYS}
 
     def documents(self, sets: Sets, context: BuildContext) -> NDArray[np.float32]:
         """See Encoding."""
         if self._projection is None:
-            self._projection = _native.CellProjection(self._row_side.astype(np.float32))
+            self._projection = _native.CellProjection(self._row_codes, self._row_scales, self.dimensions)
         return self._native.encode_documents(
             *sets, self._projection, self._origin, shared_pool(context.threads), cancel_flag(context)
         )
@@ -134,12 +132,21 @@ def learn(
         values[first : first + len(sets[1]) - 1] = native.blocks(*sets, pool, cancel_flag(context))
     asking = tokens if context.training_queries is None else context.training_queries
     weights = _Weights.learn(asking, native.assign(asking, pool), len(centres))
-    axes, origin = _principal(values, width, weights, context)
-    row_side = _by_cell(axes, weights.of_rows)
-    origin = np.einsum("cwd,cd->w", row_side, origin.reshape(len(centres), -1))
-    codes, scales = _query_side(_by_cell(axes, weights.of_queries))
+    found = _principal(values, width, weights, context)
+    del values  # the largest of all
+    row_side = _by_cell(found.axes, weights.of_rows)
+    origin = np.einsum("cwd,cd->w", row_side, found.mean.reshape(len(centres), -1))
+    rows = _rounded(row_side)
+    query_side = _by_cell(found.axes, weights.of_queries)
+    if len(found.lengths):  # documents differ
+        picked = np.sort(rng.permutation(len(asking))[: ASKING_PER_CELL * len(centres)])
+        asking = asking[picked]
+        of_cell, own = native.assign(asking, pool), None
+        if context.training_queries is None:
+            own = np.searchsorted(sample.bounds(), picked, side="right") - 1
+        fit_query_side(query_side, asking, of_cell, own, sample, found.vectors, found.lengths, context)
     report(context, 0.4)
-    return LearnedEncoding(centres, mean, np.ascontiguousarray(row_side, np.float16), origin, codes, scales)
+    return LearnedEncoding(centres, mean, *rows, origin, *_rounded(query_side))
 
 
 def _centres(tokens: NDArray[np.float32], cells: int, context: BuildContext) -> NDArray[np.float32]:
@@ -185,12 +192,24 @@ class _Weights:
         return cls((axes * roots[:, None, :]) @ turned, (axes / roots[:, None, :]) @ turned)
 
 
+@dataclass(frozen=True)
+class _Principal:
+    """Principal axes float32 [width, D] of rows [n, D], the mean [D] of those before they were weighted, and
+    the rows along the axes, vectors [n, width] * lengths [width].
+    """
+
+    axes: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    vectors: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+
+
 def _principal(
     values: NDArray[np.float16], width: int, weights: _Weights, context: BuildContext
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Principal axes of weighted rows [n, D] with D far above n, float32 [width, D], and the rows' mean [D].
+) -> _Principal:
+    """Principal axes of weighted rows [n, D] with D far above n.
 
-    The axes come from the n x n matrix of products of the centred rows.
+    They come from the n x n matrix of products of the centred rows.
     """
     count, size = values.shape
     mean = values.mean(axis=0, dtype=np.float32)
@@ -210,26 +229,42 @@ def _principal(
         products += block @ block.T
     variances, vectors = _largest(products, min(width, count), context.seed)
     kept = variances > _LEAST_VARIANCE * max(float(variances[0]), 1e-30)
-    combine = (vectors[:, kept] / np.sqrt(variances[kept])).T
+    vectors, lengths = vectors[:, kept], np.sqrt(variances[kept])
+    combine = (vectors / lengths).T
     axes = np.zeros((max(len(combine), 1), size), np.float32)
     for where, block in blocks(0.3, 0.1):
         axes[: len(combine), where] = combine @ block
-    return axes, mean
+    return _Principal(axes, mean, vectors, lengths)
 
 
 def _largest(
     products: NDArray[np.float32], wanted: int, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The largest eigenvalues [wanted] and eigenvectors [n, wanted] of a symmetric matrix, descending, by
-    subspace iteration (Halko, Martinsson and Tropp, 2011): a whole decomposition takes far longer.
+    """The largest eigenvalues [wanted] and eigenvectors [n, wanted] of a symmetric matrix, descending.
+
+    A few of many come from subspace iteration (Halko, Martinsson and Tropp, 2011): a whole decomposition
+    takes far longer.
     """
-    width = min(wanted + _SPARE_VECTORS, len(products))
-    start = np.random.default_rng(seed).standard_normal((len(products), width)).astype(np.float32)
-    basis = np.linalg.qr(start)[0]
+    width = wanted + _SPARE_VECTORS
+    if 2 * width >= len(products):
+        values, vectors = np.linalg.eigh(products)
+        return values[::-1][:wanted], vectors[:, ::-1][:, :wanted]
+    basis = np.random.default_rng(seed).standard_normal((len(products), width)).astype(np.float32)
     for _ in range(_SUBSPACE_ROUNDS):
-        basis = np.linalg.qr(products @ basis)[0]
+        basis = _orthonormal(products @ basis)
     values, vectors = np.linalg.eigh(basis.T @ (products @ basis))
     return values[::-1][:wanted], (basis @ vectors[:, ::-1])[:, :wanted]
+
+
+def _orthonormal(columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A basis of the columns' span by Cholesky's factor of their products: matrix products all through."""
+    wide = columns.astype(np.float64)
+    products = wide.T @ wide
+    scale = 1 / np.sqrt(np.maximum(np.diag(products), np.finfo(np.float64).tiny))
+    products = products * scale[:, None] * scale
+    products[np.diag_indices_from(products)] += _CHOLESKY_RIDGE
+    factor = np.linalg.inv(np.linalg.cholesky(products))
+    return np.asarray(wide @ (scale[:, None] * factor.T), np.float32)
 
 
 def _by_cell(axes: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -239,11 +274,12 @@ def _by_cell(axes: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray
     return product
 
 
-def _query_side(row_side: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """The projection as int8 with a scale for every cell and dimension."""
-    cells, width, dimensions = row_side.shape
-    largest = np.abs(row_side).max(axis=2)
+def _rounded(matrices: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Matrices [cells, width, d] as int8 with a scale for every row."""
+    cells, width, dimensions = matrices.shape
+    largest = np.abs(matrices).max(axis=2)
     scales = np.ascontiguousarray(np.where(largest > 0, largest / 127, 1), np.float32)
     codes = np.zeros((cells, width, -(-dimensions // _CODE_BLOCK) * _CODE_BLOCK), np.int8)
-    codes[:, :, :dimensions] = np.rint(row_side / scales[:, :, None])
+    for code, matrix, scale in zip(codes, matrices, scales, strict=True):
+        code[:, :dimensions] = np.rint(matrix / scale[:, None])
     return codes, scales

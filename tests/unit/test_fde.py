@@ -127,8 +127,11 @@ def test_threads_change_nothing(encoder: _native.SimHashEncoder) -> None:
     alone = encoder.encode_documents(values, offsets)
     assert np.array_equal(alone, encoder.encode_documents(values, offsets, pool=pool))
     cells = _native.LearnedCells(tokens(32, 14), values.mean(axis=0))
+    rng = np.random.default_rng(15)
     projection = _native.CellProjection(
-        np.random.default_rng(15).standard_normal((32, 10, DIMENSIONS)).astype(np.float32)
+        rng.integers(-127, 128, (32, 10, DIMENSIONS)).astype(np.int8),
+        rng.random((32, 10), np.float32),
+        DIMENSIONS,
     )
     origin = np.ones(10, np.float32)
     once = cells.encode_documents(values, offsets, projection, origin)
@@ -172,10 +175,12 @@ class TestLearnedCells:
         np.testing.assert_allclose(blocks.reshape(5, 17, DIMENSIONS), self.expected_blocks(), atol=1e-6)
 
     def test_projected_documents(self) -> None:
-        matrices = np.random.default_rng(22).standard_normal((17, 21, DIMENSIONS)).astype(np.float32)
+        codes = np.random.default_rng(22).integers(-127, 128, (17, 21, 64)).astype(np.int8)
+        scales = np.random.default_rng(23).random((17, 21), np.float32) / 100
+        matrices = codes[:, :, :DIMENSIONS] * scales[:, :, None]
         origin = np.arange(21, dtype=np.float32)
         encoded = self.cells().encode_documents(
-            self.values, self.offsets, _native.CellProjection(matrices), origin
+            self.values, self.offsets, _native.CellProjection(codes, scales, DIMENSIONS), origin
         )
         expected = np.einsum("ncd,cwd->nw", self.expected_blocks(), matrices) - origin
         np.testing.assert_allclose(encoded, expected, atol=1e-4)

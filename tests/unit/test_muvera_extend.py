@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from nearfield.engine.index.protocol import BuildContext
-from nearfield.index_builders.flat import FlatBuilder
 from nearfield.index_builders.multivector.builder import MuveraBuilder
+from nearfield.index_builders.multivector.code_rows import CodeScan
 from nearfield.index_builders.multivector.index import MuveraIndex
 from tests.helpers.themed_documents import (
     Documents,
@@ -99,8 +99,7 @@ def test_other_documents_are_learned_again_and_recall_comes_back() -> None:
     carried = built("kmeans").encoded.carried_over(origin, token_rows(documents), BuildContext())
     params = BUILDER.parse_params(KMEANS)
     fresh = BUILDER.build(token_rows(documents), params, BuildContext())
-    inner = FlatBuilder().build(carried.rows, "ip", {}, BuildContext())
-    stale = MuveraIndex(token_rows(documents), carried, inner, params, None)
+    stale = MuveraIndex(token_rows(documents), carried, CodeScan(carried.rows), params, None)
     queries = rotated(themed_queries(100))
     assert recall(fresh, queries, 120) >= max(0.9, recall(stale, queries, 120) + 0.05)
     assert fresh.learned is not None and fresh.learned.documents == COUNT + MORE

@@ -14,6 +14,7 @@
 #include "core/dispatch.h"
 #include "multivector/learned_cells.h"
 #include "multivector/pooling.h"
+#include "multivector/responses.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -152,13 +153,16 @@ Raises:
     Cancelled: `cancel` was set.)";
 
 constexpr const char* kProjectionSignature =
-    "def __init__(self, matrices: numpy.typing.NDArray[numpy.float32]) -> None";
+    "def __init__(self, codes: numpy.typing.NDArray[numpy.int8], scales: "
+    "numpy.typing.NDArray[numpy.float32], dimensions: int) -> None";
 
 constexpr const char* kProjectionDoc =
     R"(One matrix per cell, packed for products; `LearnedCells.encode_documents` applies it.
 
 Args:
-    matrices: float32 [cells, width, d].
+    codes: int8 [cells, width, at least d].
+    scales: float32 [cells, width]; row j of a cell's matrix is scales[j] * codes[j].
+    dimensions: d, of the tokens.
 
 Raises:
     ValueError: a wrong dtype or shape; says what was expected and what came.)";
@@ -179,6 +183,24 @@ Args:
         none.
     kept: first tokens that stay as they are.
     normalize: means are brought to unit length.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    Cancelled: `cancel` was set.)";
+
+constexpr const char* kResponsesSignature =
+    "def responses(asking: numpy.typing.NDArray[numpy.float32], tokens: numpy.typing.NDArray[numpy.float32], "
+    "offsets: numpy.typing.NDArray[numpy.int64], pool: ThreadPool | None = None, cancel: CancelFlag | None = "
+    "None) -> numpy.typing.NDArray[numpy.float32]";
+
+constexpr const char* kResponsesDoc =
+    R"(The largest inner product of each asking token with any token of each matrix: float32 [n, m].
+
+MaxSim is the sum of these over the tokens of a query.
+
+Args:
+    asking: float32 [m, d].
+    tokens, offsets, pool, cancel: as in `SimHashEncoder.encode_queries`; no matrix may be without tokens.
 
 Raises:
     ValueError: a wrong dtype, shape or value; says what was expected and what came.
@@ -276,13 +298,27 @@ private:
 
 class CellProjection {
 public:
-    explicit CellProjection(nb::handle matrices) {
-        const ArrayView view(matrices, "matrices");
-        if (!view.is(DType::f32, 3) || view.bytes() == 0) view.reject("float32 [cells, width, d]");
-        width_ = view.shape(1);
-        dims_ = view.shape(2);
-        for (std::size_t c = 0; c < view.shape(0); ++c) {
-            panels_.emplace_back(view.data<float>() + c * width_ * dims_, width_, dims_);
+    CellProjection(nb::handle codes, nb::handle scales, std::int64_t dimensions) {
+        const ArrayView code_view(codes, "codes");
+        if (!code_view.is(DType::i8, 3) || code_view.bytes() == 0 || dimensions < 1 ||
+            code_view.shape(2) < static_cast<std::size_t>(dimensions)) {
+            code_view.reject("int8 [cells, width, at least " + std::to_string(dimensions) + "]");
+        }
+        width_ = code_view.shape(1);
+        dims_ = static_cast<std::size_t>(dimensions);
+        const ArrayView scale_view(scales, "scales");
+        expect(scale_view, DType::f32, {code_view.shape(0), width_});
+        std::vector<float> matrix(width_ * dims_);
+        for (std::size_t c = 0; c < code_view.shape(0); ++c) {
+            for (std::size_t j = 0; j < width_; ++j) {
+                const std::size_t row = c * width_ + j;
+                const std::int8_t* from = code_view.data<std::int8_t>() + row * code_view.shape(2);
+                const float scale = scale_view.data<float>()[row];
+                for (std::size_t i = 0; i < dims_; ++i) {
+                    matrix[j * dims_ + i] = scale * static_cast<float>(from[i]);
+                }
+            }
+            panels_.emplace_back(matrix.data(), width_, dims_);
         }
     }
 
@@ -369,6 +405,23 @@ private:
     multivector::LearnedCells cells_;
 };
 
+nb::object responses(nb::handle asking, nb::handle tokens, nb::handle offsets, ThreadPool* pool,
+                     const CancelFlag* cancel) {
+    const ArrayView asking_view(asking, "asking");
+    if (!asking_view.is(DType::f32, 2) || asking_view.shape(1) == 0) asking_view.reject("float32 [m, d]");
+    const Sets sets(tokens, offsets, asking_view.shape(1));
+    for (std::size_t i = 0; i < sets.count(); ++i) {
+        if (sets.sets().offsets[i] == sets.sets().offsets[i + 1]) {
+            raise_value_error("offsets: expected tokens in every matrix, none in matrix " +
+                              std::to_string(i));
+        }
+    }
+    const std::size_t count = asking_view.shape(0);
+    return encoded(sets.count(), count, [&](float* out) {
+        multivector::responses({kernels(), pool, cancel}, sets.sets(), asking_view.data<float>(), count, out);
+    });
+}
+
 nb::object pool_sets(nb::handle tokens, nb::handle offsets, nb::handle out_offsets, std::int64_t kept,
                      bool normalize, ThreadPool* pool, const CancelFlag* cancel) {
     std::optional<ArrayView> token_view(std::in_place, tokens, "tokens");
@@ -410,7 +463,8 @@ void register_fde(nb::module_& module) {
         .def("encode_documents", &SimHash::encode_documents, "tokens"_a, "offsets"_a, "fill"_a = true,
              "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kDocumentsSignature), kDocumentsDoc);
     nb::class_<CellProjection>(module, "CellProjection", kProjectionDoc)
-        .def(nb::init<nb::handle>(), "matrices"_a, nb::sig(kProjectionSignature));
+        .def(nb::init<nb::handle, nb::handle, std::int64_t>(), "codes"_a, "scales"_a, "dimensions"_a,
+             nb::sig(kProjectionSignature));
     nb::class_<Cells>(module, "LearnedCells", kCellsDoc)
         .def(nb::init<nb::handle, nb::handle>(), "centres"_a, "mean"_a, nb::sig(kCellsSignature))
         .def("assign", &Cells::assign, "tokens"_a, "pool"_a = nb::none(), "cancel"_a = nb::none(),
@@ -423,6 +477,8 @@ void register_fde(nb::module_& module) {
         .def("encode_queries", &Cells::encode_queries, "tokens"_a, "offsets"_a, "codes"_a, "scales"_a,
              "sums"_a, "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kCellQueriesSignature),
              kCellQueriesDoc);
+    module.def("responses", &responses, "asking"_a, "tokens"_a, "offsets"_a, "pool"_a = nb::none(),
+               "cancel"_a = nb::none(), nb::sig(kResponsesSignature), kResponsesDoc);
     module.def("pool_sets", &pool_sets, "tokens"_a, "offsets"_a, "out_offsets"_a, "kept"_a, "normalize"_a,
                "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kPoolSignature), kPoolDoc);
 }

@@ -8,6 +8,7 @@
 #include "bindings/array_view.h"
 #include "bindings/register.h"
 #include "core/dispatch.h"
+#include "flat/code_search.h"
 #include "flat/flat_search.h"
 
 namespace nb = nanobind;
@@ -43,6 +44,32 @@ Args:
 
 Returns:
     offsets int64 [nq, k], -1 pads, and distances float32 [nq, k], +inf pads; nearest first.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    Cancelled: `cancel` was set.)";
+
+constexpr const char* kCodeSearchSignature =
+    "def code_search(queries: numpy.typing.NDArray[numpy.float32], rows: "
+    "numpy.typing.NDArray[numpy.uint8], k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, "
+    "threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> "
+    "tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]";
+
+constexpr const char* kCodeSearchDoc =
+    R"(The k LVQ4 rows of largest inner product with each query, by one blocked scan of the codes.
+
+Queries are rounded to 8 bits. Equal products go by row, and the result is the same for any number of threads;
+products of a query in a batch may differ from those of the query alone in the last bit.
+
+Args:
+    queries: float32 [nq, 2 * stride]: for each 64 bytes of a row what meets their low, then their high four
+        bits; zeros where the row's constants lie.
+    rows: uint8 [n, stride], stride a multiple of 64, in the layout of `lvq_encode` with its bias at -7.5 or
+        any other number of steps.
+    k, allow, threads, pool, cancel: as in `flat_search`.
+
+Returns:
+    rows int64 [nq, k], -1 pads, and negated products float32 [nq, k], +inf pads; nearest first.
 
 Raises:
     ValueError: a wrong dtype, shape or value; says what was expected and what came.
@@ -134,6 +161,34 @@ nb::tuple flat_search(nb::handle queries, nb::handle rows, std::string_view metr
     return nb::make_tuple(offsets, distances);
 }
 
+nb::tuple code_search(nb::handle queries, nb::handle rows, std::int64_t k, nb::handle allow,
+                      std::int64_t threads, ThreadPool* pool, const CancelFlag* cancel) {
+    const ArrayView row_view(rows, "rows");
+    if (!row_view.is(DType::u8, 2) || row_view.shape(1) == 0 || row_view.shape(1) % 64 != 0) {
+        row_view.reject("uint8 [n, stride], stride a multiple of 64");
+    }
+    const flat::NibbleRows code_rows{row_view.data<std::uint8_t>(), row_view.shape(0), row_view.shape(1)};
+    const ArrayView query_view(queries, "queries");
+    if (!query_view.is(DType::f32, 2) || query_view.shape(1) != code_rows.places()) {
+        query_view.reject("float32 [nq, " + std::to_string(code_rows.places()) + "]");
+    }
+    const OptionalVector<std::uint64_t> allow_view(allow, "allow", DType::u64, "uint64",
+                                                   (code_rows.count + 63) / 64);
+    const flat::SearchOptions options{
+        Metric::ip, positive(k, "k"), allow_view.data(), positive(threads, "threads"), pool, cancel};
+    const std::size_t query_count = query_view.shape(0);
+    nb::object found = empty_array(DType::i64, {query_count, options.k});
+    nb::object distances = empty_array(DType::f32, {query_count, options.k});
+    {
+        const ArrayView found_view(found, "rows", true);
+        const ArrayView distances_view(distances, "distances", true);
+        const nb::gil_scoped_release release;
+        flat::search_codes(kernels(), {query_view.data<float>(), query_count}, code_rows, options,
+                           found_view.mutable_data<std::int64_t>(), distances_view.mutable_data<float>());
+    }
+    return nb::make_tuple(found, distances);
+}
+
 void check_offsets(const std::int64_t* offsets, std::size_t offset_count, std::size_t row_count) {
     for (std::size_t i = 0; i < offset_count; ++i) {
         if (offsets[i] < 0 || static_cast<std::uint64_t>(offsets[i]) >= row_count) {
@@ -180,6 +235,9 @@ void register_flat(nb::module_& module) {
     module.def("flat_search", &flat_search, "queries"_a, "rows"_a, "metric"_a, "k"_a, "allow"_a = nb::none(),
                "row_scale"_a = nb::none(), "threads"_a = 1, "pool"_a = nb::none(), "cancel"_a = nb::none(),
                nb::sig(kFlatSearchSignature), kFlatSearchDoc);
+    module.def("code_search", &code_search, "queries"_a, "rows"_a, "k"_a, "allow"_a = nb::none(),
+               "threads"_a = 1, "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kCodeSearchSignature),
+               kCodeSearchDoc);
     module.def("gather_distances", &gather_distances, "queries"_a, "rows"_a, "offsets"_a, "metric"_a,
                "row_scale"_a = nb::none(), nb::sig(kGatherDistancesSignature), kGatherDistancesDoc);
 }

@@ -16,6 +16,7 @@ constexpr std::size_t kBatchTokens = 128;
 // Documents projected together: each cell's matrix is read once for all of them.
 constexpr std::size_t kBatchSets = 96;
 constexpr std::size_t kCodeBlock = 64;
+constexpr std::size_t kTileTokens = 32;  // of one cell multiplied at once
 // Of the softmax over a document's tokens (decision record 0013); weights below 1/256 of the largest count
 // for nothing: kBehindMost = ln(256) / kSharpness.
 constexpr float kSharpness = 40.0f;
@@ -171,36 +172,62 @@ void LearnedCells::encode_documents(const Work& work, const TokenSets& sets,
 void LearnedCells::encode_queries(const Work& work, const TokenSets& sets, const QuerySide& side,
                                   float* out) const {
     const std::size_t code_dims = (dims_ + kCodeBlock - 1) / kCodeBlock * kCodeBlock;
-    const std::size_t stride = centres_.padded_columns();
     const CodeKernels& codes = *work.kernels.codes;
     const auto run = [&](std::size_t first, std::size_t last) {
-        std::vector<float> scores(kBatchTokens * stride);
-        std::vector<std::int8_t> quantized(code_dims);
-        std::vector<std::int32_t> dots(side.width);
-        for (std::size_t s = first; s < last; ++s) {
-            float* row = out + s * side.width;
-            std::memset(row, 0, side.width * sizeof(float));
-            const auto end = static_cast<std::size_t>(sets.offsets[s + 1]);
-            for (auto t = static_cast<std::size_t>(sets.offsets[s]); t < end; t += kBatchTokens) {
-                const std::size_t batch = std::min(kBatchTokens, end - t);
-                const float* tokens = sets.values + t * dims_;
-                centres_.multiply(work.kernels, tokens, batch, scores.data());
-                for (std::size_t i = 0; i < batch; ++i) {
-                    const float* products = scores.data() + i * stride;
-                    const auto cell =
-                        static_cast<std::size_t>(std::max_element(products, products + cells_) - products);
-                    const float scale = codes.quantize(tokens + i * dims_, dims_, quantized.data()).scale;
-                    codes.dot_rows(quantized.data(), side.codes + cell * side.width * code_dims,
-                                   side.sums + cell * side.width, code_dims, side.width, dots.data());
-                    const float* scales = side.scales + cell * side.width;
-                    for (std::size_t j = 0; j < side.width; ++j) {
-                        row[j] += scale * scales[j] * static_cast<float>(dots[j]);
-                    }
+        std::memset(out + first * side.width, 0, (last - first) * side.width * sizeof(float));
+        const std::vector<Asking> asking = by_cell(work, sets, first, last);
+        std::vector<std::int8_t> quantized(kTileTokens * code_dims);
+        float factors[kTileTokens];
+        std::vector<std::int32_t> dots(kTileTokens * side.width);
+        for (std::size_t begin = 0; begin < asking.size();) {
+            const std::size_t cell = asking[begin].cell;
+            std::size_t count = 0;
+            for (; count < kTileTokens && begin + count < asking.size(); ++count) {
+                const Asking& token = asking[begin + count];
+                if (token.cell != cell) break;
+                factors[count] = codes
+                                     .quantize(sets.values + token.number * dims_, dims_,
+                                               quantized.data() + count * code_dims)
+                                     .scale;
+            }
+            codes.dot_tile(quantized.data(), count, side.codes + cell * side.width * code_dims,
+                           side.sums + cell * side.width, side.width, code_dims, dots.data(), side.width);
+            const float* scales = side.scales + cell * side.width;
+            for (std::size_t i = 0; i < count; ++i) {
+                float* row = out + asking[begin + i].set * side.width;
+                const std::int32_t* products = dots.data() + i * side.width;
+                for (std::size_t j = 0; j < side.width; ++j) {
+                    row[j] += factors[i] * scales[j] * static_cast<float>(products[j]);
                 }
             }
+            begin += count;
         }
     };
-    for_ranges(work, sets.count, 1, run);
+    for_sets(work, sets, run);
+}
+
+// The tokens of some sets, by cell: a batch reads each cell's matrix once, and the order in which a set's
+// tokens are added does not depend on the batch.
+std::vector<LearnedCells::Asking> LearnedCells::by_cell(const Work& work, const TokenSets& sets,
+                                                        std::size_t first, std::size_t last) const {
+    const std::size_t stride = centres_.padded_columns();
+    std::vector<float> scores(kBatchTokens * stride);
+    std::vector<Asking> found;
+    for (std::size_t s = first; s < last; ++s) {
+        const auto end = static_cast<std::size_t>(sets.offsets[s + 1]);
+        for (auto t = static_cast<std::size_t>(sets.offsets[s]); t < end; ++t) found.push_back({0, s, t});
+    }
+    for (std::size_t i = 0; i < found.size(); i += kBatchTokens) {
+        const std::size_t batch = std::min(kBatchTokens, found.size() - i);
+        centres_.multiply(work.kernels, sets.values + found[i].number * dims_, batch, scores.data());
+        for (std::size_t j = 0; j < batch; ++j) {
+            const float* row = scores.data() + j * stride;
+            found[i + j].cell = static_cast<std::size_t>(std::max_element(row, row + cells_) - row);
+        }
+    }
+    std::stable_sort(found.begin(), found.end(),
+                     [](const Asking& a, const Asking& b) { return a.cell < b.cell; });
+    return found;
 }
 
 }  // namespace nearfield::multivector

@@ -41,6 +41,15 @@ public:
 
 private:
     class Members;
+    // A token of a query.
+    struct Asking {
+        std::size_t cell;
+        std::size_t set;
+        std::size_t number;
+    };
+
+    std::vector<Asking> by_cell(const Work& work, const TokenSets& sets, std::size_t first,
+                                std::size_t last) const;
 
     std::size_t cells_;
     std::size_t dims_;
