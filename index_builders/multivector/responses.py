@@ -3,7 +3,7 @@
 MaxSim adds up responses: the largest product of a token of the query with any token of the document. For
 some tokens they are computed exactly. Each cell's matrix, so far derived from the means that documents keep,
 is moved by as little as makes its products with the documents' encodings equal these responses: ridge
-regression towards the matrix there was, cell by cell. Measured in decision record 0023.
+regression towards the matrix there was, cell by cell. Measured in decision record 0024.
 """
 
 from typing import Final
