@@ -1,6 +1,6 @@
 // The native core without Python, to run under sanitizers and under an emulator: every tier this CPU has
 // against the baseline, the flat search against a plain loop, the thread pool against itself, LVQ against its
-// laws. Exits 1 when a check failed.
+// laws, the graph against brute force. Exits 1 when a check failed.
 
 #include <algorithm>
 #include <atomic>
@@ -342,7 +342,19 @@ void normalize_some_rows() {
 
 }  // namespace
 
-int main() {
+// Without an argument everything that chooses its tiers itself. `tiers` prints their names. `graph [FILE]`
+// checks the graph on the tier in use (NEARFIELD_ISA), see check_graph.
+int main(int count, char** arguments) {
+    const std::string what = count > 1 ? arguments[1] : "";
+    if (what == "tiers") {
+        for (const KernelTable* tier : available_tiers()) std::printf("%s\n", tier->isa);
+        return 0;
+    }
+    if (what == "graph") {
+        check_graph(count > 2 ? arguments[2] : "");
+        std::printf("graph on %s: %d passed, %d failed\n", kernels().isa, passed.load(), failed.load());
+        return failed.load() == 0 ? 0 : 1;
+    }
     std::mt19937 random(1);
     for (const KernelTable* tier : available_tiers()) {
         for (std::size_t dims = 1; dims <= 130; ++dims) {

@@ -17,6 +17,10 @@ void check_frontier();
 // Panel products, MUVERA encodings, learned cells and pooling.
 void check_encodings();
 
+// Graphs: build, search, range, stream, change and damage, on the tier in use. The baseline writes the recall
+// it reaches to the file `reference`, the other tiers compare theirs with it; without a name none does.
+void check_graph(const std::string& reference);
+
 // MaxSim of ragged documents in every encoding, and the carving of queries.
 void check_maxsim();
 

@@ -100,11 +100,12 @@ def test_cancelling() -> None:
         ({"query": np.zeros(3, dtype=np.float32)}, r"query: expected float32 \[2\]"),
         ({"ef": 0}, "ef: expected at least 1"),
         ({"allow": np.zeros(2, dtype=np.uint64)}, r"allow: expected uint64 \[1\]"),
-        ({"graph": line(9, linked=9, with_rows=False)}, "graph: expected one with full rows"),
+        ({"with_rows": False}, "graph: expected one with full rows"),
     ],
 )
 def test_refused(change: dict[str, Any], message: str) -> None:
-    given: dict[str, Any] = {"graph": line(9, linked=9), "query": at(0), "ef": 1, "allow": None, **change}
+    given: dict[str, Any] = {"query": at(0), "ef": 1, "allow": None, **change}
+    given["graph"] = line(9, linked=9, with_rows=given.pop("with_rows", True))
     with pytest.raises(ValueError, match=message):
         _native.GraphRowStream(**given)
     queries = {"queries": given.pop("query")[None]}
@@ -115,3 +116,23 @@ def test_refused(change: dict[str, Any], message: str) -> None:
 def test_a_batch_of_nothing() -> None:
     with pytest.raises(ValueError, match="count: expected at least 1"):
         _native.GraphRowStream(line(9, linked=9), at(0), 1).next(0)
+
+
+def test_links_may_be_anything() -> None:
+    # A damaged file is not noticed before it is read: no link may lead out of the graph.
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((500, 8), dtype=np.float32)
+    everything = np.arange(500, dtype=np.uint32)
+    neighbours = rng.integers(0, 2**32, (500, 16), dtype=np.uint32)
+    neighbours[::3, ::2] = NONE
+    neighbours[::2, :4] = rng.integers(0, 520, (250, 4))
+    graph = _native.Graph(
+        neighbours, everything[:4], everything, None, 8, 8, 0, None, 8, 0, False, rows, None,
+        "l2", np.zeros(8, dtype=np.float32), 1.0, None, None, None,
+    )  # fmt: skip
+    found, distances, _ = graph.search(rows, 10, 40, 0, 40)
+    own = ((rows[:, None] - rows[found]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(np.where(found >= 0, distances, 0), np.where(found >= 0, own, 0), atol=1e-4)
+    assert found.max() < 500
+    assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in found)
+    assert sorted(drained(_native.GraphRowStream(graph, rows[0], 8), 100)) == list(range(500))
