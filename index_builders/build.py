@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nearfield.engine import _native, limits
+from nearfield.engine import limits
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import (
@@ -22,19 +22,26 @@ from nearfield.engine.index.protocol import (
 )
 from nearfield.engine.index.registry import Registry, discover
 from nearfield.engine.index.spec import IndexSpec
-from nearfield.engine.segment import bitmap
 from nearfield.engine.storage.segment_files import SectionFile, SectionFileWriter
+from nearfield.index_builders.arguments import (
+    check_allow,
+    check_batch,
+    check_k,
+    check_queries,
+    check_radius,
+    check_rows,
+    check_threads,
+)
 from nearfield.index_builders.files import new_directory, open_header, save_header
 from nearfield.index_builders.row_batches import RowBatches
 
 METRICS: Final = ("l2", "ip", "cosine", "l1")
-_DTYPES: Final = ("float32", "float16", "uint8")
 _ROWS_NAME: Final = "rows.nfs"
 _ROWS_SECTION: Final = "rows"
 _INDEX_FOLDER: Final = "index"
 _KIND: Final = "library"
 _FORMAT_VERSION: Final = 2
-_CHECK_ROWS: Final = 16_384
+_BLOCK_ROWS: Final = 16_384
 _SEED_MAX: Final = 2**31 - 1
 _RANGE_QUERIES: Final = 256
 """Queries of a range search whose rows are counted together."""
@@ -105,8 +112,7 @@ class Index:
             InvalidRequest: wrong shape, NaN or infinite values, or a k or knob out of range.
         """
         prepared = check_queries(queries, self.dimensions)
-        if not 1 <= k <= limits.SEARCH_LIMIT_MAX:
-            raise InvalidRequest(f"k must be from 1 to {limits.SEARCH_LIMIT_MAX}, got {k}", "k")
+        check_k(k)
         words = check_allow(allow, self.count)
         hits = self._inner.search(prepared, int(k), {**knobs, "threads": threads}, words)
         return hits.rows, hits.distances
@@ -224,7 +230,7 @@ class Index:
         (directory / _INDEX_FOLDER).mkdir()
         self._inner.save(directory / _INDEX_FOLDER)
         with SectionFileWriter(directory / _ROWS_NAME) as out:
-            blocks = (self._rows[at : at + _CHECK_ROWS] for at in range(0, self.count, _CHECK_ROWS))
+            blocks = (self._rows[at : at + _BLOCK_ROWS] for at in range(0, self.count, _BLOCK_ROWS))
             out.add(_ROWS_SECTION, self._rows.dtype, self._rows.shape, blocks)
         facts = {"spec": self.spec.to_json(), "metric": self.metric}
         save_header(directory, _KIND, _FORMAT_VERSION, facts, [directory / _ROWS_NAME])
@@ -265,8 +271,7 @@ def build_index(
     rows = check_rows(vectors, "vectors")
     if metric not in METRICS:
         raise InvalidRequest(f"metric must be one of {', '.join(METRICS)}, got {metric!r:.80}", "metric")
-    if threads < 1:
-        raise InvalidRequest(f"threads must be at least 1, got {threads}", "threads")
+    check_threads(threads)
     if not 0 <= seed <= _SEED_MAX:
         raise InvalidRequest(f"seed must be from 0 to {_SEED_MAX}, got {seed}", "seed")
     training = None
@@ -299,106 +304,3 @@ def open_index(path: str | Path, *, verify: bool = False, registry: Registry | N
         return Index(spec, section.array(), registry.open(spec, folder, section.array(), metric))
     inner = registry.open_mapped(spec, folder, section.unread(), metric, section)
     return Index(spec, section.unread(), inner)
-
-
-def check_rows(value: ArrayLike, name: str) -> Rows:
-    """Usable rows [n, d], contiguous; float64 becomes float32.
-
-    Raises:
-        InvalidRequest: another dtype or shape, or values that are not finite.
-    """
-    array = np.asarray(value)
-    if array.dtype == np.float64:
-        array = _to_float32(array)
-    if array.dtype.name not in _DTYPES:
-        raise InvalidRequest(f"{name} must be {', '.join(_DTYPES)} or float64, got {array.dtype}", name)
-    if array.ndim != 2 or 0 in array.shape:
-        raise InvalidRequest(
-            f"{name} must be an array [n, d] with n and d at least 1, got shape {array.shape}", name
-        )
-    if array.shape[1] > limits.VECTOR_DIMENSIONS_MAX:
-        raise InvalidRequest(
-            f"{name} may have {limits.VECTOR_DIMENSIONS_MAX} dimensions, got {array.shape[1]}", name
-        )
-    _check_finite(array, name)
-    return np.ascontiguousarray(array)
-
-
-def check_queries(value: ArrayLike, dimensions: int, name: str = "queries") -> NDArray[np.float32]:
-    """Queries float32 [nq, dimensions], contiguous; [dimensions] is one query.
-
-    Raises:
-        InvalidRequest: another shape, or values that are not finite numbers.
-    """
-    array = np.asarray(value)
-    if array.dtype != np.float32 and array.dtype.kind not in "fiu":
-        raise InvalidRequest(f"{name} must be numbers, got {array.dtype}", name)
-    if array.ndim == 1:
-        array = array[None, :]
-    if array.ndim != 2 or array.shape[1] != dimensions:
-        raise InvalidRequest(f"{name} must be an array [nq, {dimensions}], got shape {array.shape}", name)
-    if array.dtype != np.float32:
-        array = _to_float32(array)
-    converted: NDArray[np.float32] = np.ascontiguousarray(array)
-    if not _native.all_finite(converted):
-        _check_finite(converted, name)
-    return converted
-
-
-def _to_float32(array: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, which is refused with its place
-        return array.astype(np.float32, copy=False)
-
-
-def _check_finite(array: NDArray[Any], name: str) -> None:
-    if array.dtype.kind != "f":
-        return
-    for start in range(0, len(array), _CHECK_ROWS):
-        finite = np.isfinite(array[start : start + _CHECK_ROWS]).all(axis=1)
-        if not finite.all():
-            raise InvalidRequest(
-                f"{name} must be finite, got NaN or infinity", f"{name}[{start + int(finite.argmin())}]"
-            )
-
-
-def check_allow(
-    allow: NDArray[np.bool_] | NDArray[np.uint64] | None,
-    count: int,
-) -> NDArray[np.uint64] | None:
-    """A bitmap of `count` rows from one, or from bools; None stays None.
-
-    Raises:
-        InvalidRequest: another dtype or shape.
-    """
-    if allow is None:
-        return None
-    words = bitmap.word_count(count)
-    if allow.dtype == np.uint64 and allow.shape == (words,):
-        return bitmap.cut(cast(bitmap.Words, allow), count)
-    if allow.dtype == np.bool_ and allow.shape == (count,):
-        return bitmap.from_bools(cast(NDArray[np.bool_], allow))
-    got = f"{allow.dtype} {list(allow.shape)}"
-    raise InvalidRequest(f"allow must be bool [{count}] or uint64 [{words}], got {got}", "allow")
-
-
-def check_radius(value: object) -> float:
-    """A radius, rounded to float32.
-
-    Raises:
-        InvalidRequest: not a number.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value != value:
-        raise InvalidRequest(f"radius must be a number, got {value!r:.80}", "radius")
-    with np.errstate(over="ignore"):
-        return float(np.float32(value))
-
-
-def check_batch(value: object) -> int:
-    """A number of rows that one batch may have.
-
-    Raises:
-        InvalidRequest: not one.
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limits.SEARCH_LIMIT_MAX:
-        return value
-    raise InvalidRequest(f"batch must be from 1 to {limits.SEARCH_LIMIT_MAX}, got {value!r:.80}", "batch")

@@ -7,7 +7,6 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nearfield.engine import limits
 from nearfield.engine.errors import Corrupted, InvalidRequest
 from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.multivector import MultiVectorIndex
@@ -15,7 +14,7 @@ from nearfield.engine.index.protocol import BuildContext, CalibratedIndex, Cance
 from nearfield.engine.index.registry import Registry, discover
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.multivector.token_rows import TokenEncoding, TokenRows, Tokens, check_offsets
-from nearfield.index_builders.build import check_allow, check_queries, check_rows
+from nearfield.index_builders.arguments import check_allow, check_k, check_queries, check_rows, check_threads
 from nearfield.index_builders.files import new_directory, open_header, save_header
 
 _KIND: Final = "multivector-library"
@@ -82,8 +81,7 @@ class MultiVectorLibraryIndex:
         """
         queries = check_queries(query_tokens, self.documents.dimensions, "query_tokens")
         offsets = _check_offsets(query_offsets, len(queries), "query_offsets")
-        if not 1 <= k <= limits.SEARCH_LIMIT_MAX:
-            raise InvalidRequest(f"k must be from 1 to {limits.SEARCH_LIMIT_MAX}, got {k}", "k")
+        check_k(k)
         if isinstance(candidates, int) and 0 < candidates < k and not exact:
             raise InvalidRequest(f"candidates must be at least k = {k}, got {candidates}", "candidates")
         words = check_allow(allow, self.count)
@@ -150,8 +148,7 @@ def build_multivector_index(
     tokens = check_rows(doc_tokens, "doc_tokens")
     if tokens.dtype == np.uint8:
         raise InvalidRequest("doc_tokens must be float32 or float16, got uint8", "doc_tokens")
-    if threads < 1:
-        raise InvalidRequest(f"threads must be at least 1, got {threads}", "threads")
+    check_threads(threads)
     offsets = _check_offsets(doc_offsets, len(tokens), "doc_offsets")
     try:
         encoding = TokenEncoding(token_encoding or tokens.dtype.name)
