@@ -44,8 +44,22 @@ def scan(
     found, distances = _native.flat_search(
         normalized(queries), rows, "ip", k, allow, row_scale, threads, shared_pool(threads)
     )
-    distances += 1.0
-    return Hits(found, distances)
+    return cosine_hits(found, distances)
+
+
+def cosine_hits(rows: NDArray[np.int64], products: NDArray[np.float32]) -> Hits:
+    """Hits by cosine distance from hits by negated product: adding 1 rounds, and ties go by row.
+
+    Args:
+        rows: int64 [nq, k], -1 pads.
+        products: float32 [nq, k], ascending, +inf pads; becomes the distances.
+    """
+    products += 1.0
+    tied = (products[:, 1:] == products[:, :-1]) & (rows[:, 1:] < rows[:, :-1])
+    for query in np.flatnonzero(tied.any(axis=1)):
+        order = np.lexsort((rows[query], products[query]))
+        rows[query], products[query] = rows[query, order], products[query, order]
+    return Hits(rows, products)
 
 
 def exact_distances(

@@ -19,6 +19,7 @@ from nearfield.index_builders.graph import maps
 from nearfield.index_builders.graph.arrays import STEERING_FILES, GraphArrays
 from nearfield.index_builders.graph.calibration import calibrate
 from nearfield.index_builders.graph.change import Change
+from nearfield.index_builders.graph.closing import close
 from nearfield.index_builders.graph.codes import StagePlan, code_lines, dimensions_in
 from nearfield.index_builders.graph.extend import LinkExtender
 from nearfield.index_builders.graph.index import FORMAT_VERSION, POINTS_NAME, GraphIndex
@@ -133,7 +134,7 @@ class GraphBuilder:
             maps.measured(projection, base, source, context.seed)[0],
             plan.residual,
         )
-        return self._calibrated(GraphIndex(self.kind, base, arrays, points, params), base, params, context)
+        return self._finished(GraphIndex(self.kind, base, arrays, points, params), base, params, context)
 
     def extend(
         self,
@@ -170,7 +171,7 @@ class GraphBuilder:
             primary=change.spliced(arrays.primary, primary, links.order),
             secondary=secondary,
         )
-        return self._calibrated(GraphIndex(self.kind, base, changed, points, params), base, params, context)
+        return self._finished(GraphIndex(self.kind, base, changed, points, params), base, params, context)
 
     def open(self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any]) -> GraphIndex:
         """See IndexBuilder.open."""
@@ -207,11 +208,12 @@ class GraphBuilder:
             None if calibration is None else Calibration.from_json(calibration),
         )  # fmt: skip
 
-    def _calibrated(
+    def _finished(
         self, index: GraphIndex, base: BaseRows, params: Mapping[str, Any], context: BuildContext
     ) -> GraphIndex:
         if params["calibrate"]:
             index = index.calibrated(calibrate(index, base, context))
+        close(index, base, context)
         report(context, 1.0)
         return index
 

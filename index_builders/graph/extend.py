@@ -9,16 +9,12 @@ from nearfield.engine import _native
 from nearfield.engine.index.protocol import BuildContext
 from nearfield.index_builders.encodings.lvq import LvqCodes
 from nearfield.index_builders.graph.clusters import Clusters
-from nearfield.index_builders.graph.linking import Linking
+from nearfield.index_builders.graph.linking import NAMED_LEAST, Linking
 from nearfield.index_builders.graph.links import ENTRIES, Links
 from nearfield.index_builders.graph.signed_rows import SignedRows
 
 _REPAIR_CANDIDATES: Final = 64
 _FIRST_CANDIDATES: Final = 48
-_OWN_WINDOW: Final = 32
-"""A search for a row with this window is to find it."""
-_NAMED_LEAST: Final = 0.4
-"""Lists that are to name a node, as a share of the degree: repairs and insertions push outliers out."""
 
 
 class LinkExtender:
@@ -69,14 +65,10 @@ class LinkExtender:
             linking.alpha, linking.pool, linking.cancel,
         )  # fmt: skip
         entries = self._kept_entries(old, place)
-        codes = linking.codes()
         if self._entering:
-            self._enter(neighbours, entries, codes, degree)
+            self._enter(neighbours, entries, linking.codes(), degree)
             entries = self._with_entering(entries)
-        named_least = int(_NAMED_LEAST * degree)
-        _native.raise_in_degrees(neighbours, named_least)
-        lost, found = linking.not_found(neighbours, entries, codes, _OWN_WINDOW, linking.progress(0.8, 0.1))
-        _native.name_nodes(neighbours, named_least, lost, found)
+        _native.raise_in_degrees(neighbours, int(NAMED_LEAST * degree))
         return Links.stored(neighbours, entries, self._row_of)
 
     def _enter(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nearfield.engine import _native
 from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import Hits, RangeHits
+from nearfield.engine.search.scan import cosine_hits
 from nearfield.engine.segment import bitmap
 from nearfield.engine.thread_pools import shared_pool
 from nearfield.index_builders.base_rows import BaseRows
@@ -148,6 +149,28 @@ class GraphIndex:
             return float(allowed)
         return self._costs.equivalent_scan_rows(self._ef(k, params, target), k, allowed)
 
+    def default_ef(self, k: int) -> int:
+        """The window of a search that asks for none."""
+        return self._ef(k, {}, None)
+
+    def search_points(
+        self, queries: NDArray[np.float32], k: int, ef: int, threads: int, *, by_codes: bool = False
+    ) -> Hits:
+        """The search without a filter, but of equal rows that share a node only the first is told.
+
+        Args:
+            by_codes: nothing is re-ranked; distances are those of the codes, up to a constant of each query.
+        """
+        assert self._graph is not None and self.arrays is not None
+        window = max(ef, k)
+        secondary = exact = 0
+        if not by_codes:
+            secondary, exact = _rerank_counts(k, window, self._last_codes_are_fine, self.arrays.residue)
+        rows, distances, _ = self._graph.search(
+            self._base.prepared(queries), k, window, secondary, exact, _IN_FLIGHT, pool=shared_pool(threads)
+        )
+        return cosine_hits(rows, distances) if self.metric == "cosine" else Hits(rows, distances)
+
     @property
     def points(self) -> GraphPoints | None:
         """See the class."""
@@ -247,18 +270,16 @@ class GraphIndex:
                 # Every node can be reached, unless links are damaged.
                 return self._base.scan(queries, k, row_allow, threads), 0
             self._base.confirm(rows)
-        if self.metric == "cosine":
-            distances += 1.0
+        hits = cosine_hits(rows, distances) if self.metric == "cosine" else Hits(rows, distances)
         if self._points is None:
-            return Hits(rows, distances), short
-        hits = self._expanded(rows, distances, row_allow)
+            return hits, short
+        hits = self._expanded(hits, row_allow)
         return hits, int((hits.rows[:, -1] < 0).sum())
 
-    def _expanded(
-        self, rows: NDArray[np.int64], distances: NDArray[np.float32], allow: NDArray[np.uint64] | None
-    ) -> Hits:
+    def _expanded(self, hits: Hits, allow: NDArray[np.uint64] | None) -> Hits:
         """Hits [nq, k] of graph points, told by their first rows, as hits of all rows they stand for."""
         assert self._points is not None
+        rows, distances = hits.rows, hits.distances
         allowed = None if allow is None else bitmap.to_bools(allow, self.count)
         k = rows.shape[1]
         found = Hits(np.full_like(rows, -1), np.full_like(distances, np.inf))

@@ -14,8 +14,10 @@ from nearfield.index_builders.encodings.lvq import LvqCodes
 from nearfield.index_builders.graph.signed_rows import SignedRows
 
 SLICE_ROWS: Final = 4_096
+NAMED_LEAST: Final = 0.4
+"""Lists that are to name a node, as a share of the degree: repairs and insertions push outliers out."""
+
 _FAR_CANDIDATES: Final = 8
-_SHOWN: Final = 4
 
 
 class Linking:
@@ -91,31 +93,6 @@ class Linking:
                 self.cancel,
             )
         return lists
-
-    def not_found(
-        self,
-        neighbours: NDArray[np.uint32],
-        entries: NDArray[np.uint32],
-        codes: LvqCodes,
-        window: int,
-        progress: Callable[[float], Any],
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-        """Nodes that a search for their own row misses, uint32 [m], and what it finds, int64 [m, c], -1 pads.
-
-        Raises:
-            Cancelled: the context was cancelled.
-        """
-        graph = self._graph(neighbours, entries, codes)
-        nodes, where = [], []
-        for start in range(0, self.count, SLICE_ROWS):
-            progress(start / self.count)
-            queries = self.rows.decode(slice(start, start + SLICE_ROWS), self.dimensions)
-            found, _, _ = graph.search(queries, _SHOWN, window, 0, 0, pool=self.pool, cancel=self.cancel)
-            own = np.arange(start, start + len(queries))
-            missed = ~(found == own[:, None]).any(axis=1)
-            nodes.append(own[missed].astype(np.uint32))
-            where.append(found[missed])
-        return np.concatenate(nodes), np.concatenate(where)
 
     def _graph(
         self, neighbours: NDArray[np.uint32], entries: NDArray[np.uint32], codes: LvqCodes

@@ -63,6 +63,18 @@ def test_one_query_a_list_of_numbers_and_a_filter() -> None:
     assert sorted(ids[0].tolist()) == [-1, 2_998, 2_999] and np.isposinf(distances[0, 2])
 
 
+@pytest.mark.parametrize("kind", ["flat", "graph", "lvq", "hnsw", "ivf"])
+def test_equal_cosine_distances_go_by_row(kind: str) -> None:
+    # All rows are nearly orthogonal to the query: 1 minus their products rounds to a few values.
+    rng = np.random.default_rng(3)
+    rows = rng.standard_normal((1_200, 8), dtype=np.float32)
+    rows[:, 0] = rng.uniform(-1e-6, 1e-6, len(rows))
+    index = build_index(rows, metric="cosine", kind=kind, params={}, threads=1)
+    ids, distances = index.search([1, 0, 0, 0, 0, 0, 0, 0], k=400)
+    assert len(np.unique(distances[0])) < 100
+    np.testing.assert_array_equal(np.lexsort((ids[0], distances[0])), np.arange(400))
+
+
 def test_rows_are_kept_as_they_are() -> None:
     for dtype in (np.float32, np.float16, np.uint8):
         rows = np.abs(ROWS * 10).astype(dtype)
