@@ -1,9 +1,9 @@
 """Builders of the compressed graph: `graph` and `leanvec` on projected rows, `lvq` on all dimensions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nearfield.engine.errors import Corrupted
 from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import BuildContext, RowChecks, Rows, VectorIndex
-from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows, report
+from nearfield.index_builders.base_rows import BaseRows, report
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.encodings.lvq import LvqEncoding
 from nearfield.index_builders.files import open_header
@@ -23,7 +23,9 @@ from nearfield.index_builders.graph.closing import close
 from nearfield.index_builders.graph.codes import StagePlan, code_lines, dimensions_in
 from nearfield.index_builders.graph.extend import LinkExtender
 from nearfield.index_builders.graph.index import FORMAT_VERSION, POINTS_NAME, GraphIndex
+from nearfield.index_builders.graph.inversion import Inversion
 from nearfield.index_builders.graph.links import LinkBuilder
+from nearfield.index_builders.graph.sample import RowSample
 from nearfield.index_builders.graph.signed_rows import SignedRows
 from nearfield.index_builders.params import BoolParam, ChoiceParam, FloatParam, IntParam, parse
 from nearfield.index_builders.transforms.leanvec import (
@@ -53,10 +55,6 @@ _LEVELS: Final = (
     BoolParam("rotation", False),
     BoolParam("clip", None),
 )
-
-_SAMPLE_ROWS: Final = 20_000
-_SPECTRUM_LOST_MOST: Final = 0.1
-"""The narrowest width that loses no more is taken (measured: decision 0009)."""
 
 
 class GraphBuilder:
@@ -120,7 +118,9 @@ class GraphBuilder:
         if len(source) < 2:
             return GraphIndex(self.kind, base, None, None, params)
         plan = StagePlan.of(base.dimensions, params)
-        projection = self._projection(base, source, plan, params, context)
+        sample = RowSample.draw(base, source, context.seed, context.threads)
+        projection, plan = self._projection(base, sample, plan, params, context)
+        del sample
         links = LinkBuilder(
             *self._graph_rows(base, source, projection, context),
             params["degree"], params["alpha"], params["candidates"], context,
@@ -161,7 +161,7 @@ class GraphBuilder:
             change.staying, params["alpha"], params["candidates"], context,
         ).extend(arrays.links, change.place)  # fmt: skip
         entering = source[change.order[links.order[links.order >= change.staying]]]
-        plan = StagePlan.of(base.dimensions, params)
+        plan = replace(StagePlan.of(base.dimensions, params), primary_bits=arrays.primary.bits)
         primary, secondary = plan.encode(base, entering, projection, context)
         if arrays.secondary is not None and secondary is not None:
             secondary = change.spliced(arrays.secondary, secondary, links.order)
@@ -220,93 +220,48 @@ class GraphBuilder:
     def _projection(
         self,
         base: BaseRows,
-        source: NDArray[np.int64],
+        sample: RowSample,
         plan: StagePlan,
         params: Mapping[str, Any],
         context: BuildContext,
-    ) -> Projection:
-        rng = np.random.default_rng(context.seed)
-        picked = source
-        if len(source) > _SAMPLE_ROWS:
-            picked = np.sort(rng.choice(source, _SAMPLE_ROWS, replace=False))
-        sample = np.empty((len(picked), base.dimensions), dtype=np.float32)
-        for start in range(0, len(picked), BLOCK_ROWS):
-            sample[start : start + BLOCK_ROWS] = base.block(picked[start : start + BLOCK_ROWS])
-        mean = sample.mean(axis=0)
-        sample -= mean
+    ) -> tuple[Projection, StagePlan]:
+        """The maps, and the plan with as many bits as the rows need where none were asked for."""
         if "reduced_dimensions" not in params:
-            return all_dimensions(sample, mean, context.seed if params["rotation"] else None)
+            rotation_seed = context.seed if params["rotation"] else None
+            return all_dimensions(sample.rows, sample.mean, rotation_seed), plan
         queries = context.training_queries
         if queries is not None:
-            queries = _without_mean(base.prepared(queries), mean, base.metric)
-        learner = ProjectionLearner(sample, mean, queries)
+            queries = _without_mean(base.prepared(queries), sample.mean, base.metric)
+        learner = ProjectionLearner(sample.rows, sample.mean, queries)
         method = None if params["method"] is None else LeanVecMethod(params["method"])
         widest = min(params["reduced_dimensions_max"] or base.dimensions, base.dimensions)
-        reduced = params["reduced_dimensions"] or min(_reduced(learner, plan.primary_bits), widest)
-        return learner.learn(min(reduced, base.dimensions), context.seed, method)
+
+        def learned(bits: int, widest: int) -> Projection:
+            reduced = params["reduced_dimensions"] or min(sample.width(learner, bits), widest)
+            return learner.learn(min(reduced, base.dimensions), context.seed, method)
+
+        projection = learned(plan.primary_bits, widest)
+        free = params["primary_encoding"] is None and params["reduced_dimensions"] is None
+        if free and plan.primary_bits == 4 and sample.is_blurred_by_four_bits(projection):
+            plan = replace(plan, primary_bits=8)
+            # No more memory than 4 bits of the widest would take: budgets count on it.
+            projection = learned(8, dimensions_in(code_lines(widest, 4), 8))
+        return projection, plan
 
     def _graph_rows(
         self, base: BaseRows, source: NDArray[np.int64], projection: Projection, context: BuildContext
     ) -> tuple[SignedRows, int]:
-        """The rows the graph is built on, and their dimensions: projected, and for inner products lifted.
-
-        One more coordinate, sqrt(longest^2 - |x|^2), makes the Euclidean order around a query that of the
-        inner product (arXiv 1410.5518, section 3): without it long rows, the answers of many queries, are
-        hard to reach.
-        """
-        dimensions = projection.dimensions
-        lift = None
+        """The rows the graph is built on, projected (for inner products inverted), and their dimensions."""
+        inversion = None
         if base.metric == "ip":
-            lift = _Lift.learn(base, source, projection, context)
-            dimensions += 1
-        rows = SignedRows.empty(len(source), dimensions)
+            inversion = Inversion.learn(base, source, projection, context.seed)
+        rows = SignedRows.empty(len(source), projection.dimensions)
         for start, block in base.blocks(context, 0.0, 0.0, source):
-            projected = projection.graph_rows_of(projection.centred(block))
-            rows.encode(start, projected if lift is None else lift.apply(projected, block))
-        return rows, dimensions
-
-
-@dataclass(frozen=True)
-class _Lift:
-    """One more coordinate: sqrt(longest^2 - |x|^2), less its mean, spread over all by a rotation."""
-
-    longest: float
-    mean: float
-    scale: float
-    rotation: NDArray[np.float32]
-
-    @classmethod
-    def learn(
-        cls, base: BaseRows, source: NDArray[np.int64], projection: Projection, context: BuildContext
-    ) -> Self:
-        squares = np.concatenate(
-            [np.einsum("ij,ij->i", block, block) for _, block in base.blocks(context, 0.0, 0.0, source)]
-        )
-        longest = float(squares.max())
-        size = projection.dimensions + 1
-        rotation = np.linalg.qr(np.random.default_rng(context.seed).standard_normal((size, size)))[0]
-        mean = float(np.sqrt(longest - squares).mean())
-        return cls(longest, mean, projection.scale, rotation.astype(np.float32))
-
-    def apply(self, projected: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Lifted rows [m, d + 1] from projected and scaled rows [m, d] and the rows themselves."""
-        squares = np.einsum("ij,ij->i", rows, rows)
-        height = (np.sqrt(np.maximum(self.longest - squares, 0.0)) - self.mean) * np.float32(self.scale)
-        return np.concatenate([projected, height[:, None]], axis=1) @ self.rotation
-
-
-def _reduced(learner: ProjectionLearner, bits: int) -> int:
-    """The narrowest width that fills whole cache lines and keeps enough."""
-    dimensions = learner.dimensions
-    if code_lines(dimensions, 8) <= 2:
-        return dimensions
-    for lines in range(1, dimensions):
-        reduced = dimensions_in(lines, bits)
-        if reduced >= dimensions:
-            break
-        if learner.spectrum_lost(reduced) <= _SPECTRUM_LOST_MOST:
-            return reduced
-    return dimensions
+            if inversion is None:
+                rows.encode(start, projection.graph_rows_of(projection.centred(block)))
+            else:
+                rows.encode(start, inversion.apply(block))
+        return rows, projection.dimensions
 
 
 def _without_mean(

@@ -36,6 +36,8 @@ _EF: Final = 48
 """Search window of an index that was not calibrated; of ranges and streams, whose recall never is."""
 _RERANK_LEAST: Final = 10
 """Re-ranking treats a smaller k like this one."""
+_FEW_DIMENSIONS: Final = 64
+"""Full rows of so few cost hardly more than codes, and more of them are read (measured: decision 0024)."""
 _EXACT_ROWS_MOST: Final = 8_192
 _FAR_WINDOWS: Final = 4
 
@@ -312,7 +314,12 @@ def _rerank_counts(k: int, ef: int, last_codes_are_fine: bool, residue: float) -
 
 
 def _last_codes_are_fine(arrays: GraphArrays) -> bool:
-    """Whether what is read before the full rows has 8 bits of every dimension, or two levels."""
+    """Whether what is read before the full rows has 8 bits of every dimension, or two levels.
+
+    Never for few dimensions: the nearest rows then lie so near each other that 8 bits confuse them.
+    """
+    if len(arrays.mean) <= _FEW_DIMENSIONS:
+        return False
     if arrays.secondary_is_residual:
         return True
     last = arrays.primary if arrays.secondary is None else arrays.secondary

@@ -110,21 +110,25 @@ class ProjectionLearner:
         values, vectors = np.linalg.eigh(self._moments.rows)
         self._row_variances = np.maximum(values[::-1], 0.0)
         self._row_axes = vectors[:, ::-1].T
-        self._spectrum = self._moments.spectrum() if self._has_queries else self._row_variances
 
     @property
     def dimensions(self) -> int:
         """D."""
         return len(self._mean)
 
-    def spectrum_lost(self, dimensions: int) -> float:
-        """Share of the singular values of K_Q^1/2 K_X^1/2 that no maps to so few dimensions can keep.
+    def lost_of(self, differences: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Share of the squared lengths of differences of rows that a projection to d dimensions loses.
 
-        Their squares are the least loss of inner products. Without training queries it is the share of the
-        rows' variance beyond their first principal directions.
+        Args:
+            differences: float32 [m, D].
+
+        Returns:
+            float64 [D + 1], for d = 0 to D; the projection is that onto the rows' principal directions.
         """
-        total = self._spectrum.sum()
-        return float(self._spectrum[dimensions:].sum() / total) if total > 0 else 0.0
+        along = np.square(differences @ self._row_axes.T.astype(np.float32)).sum(axis=0, dtype=np.float64)
+        kept = np.concatenate([[0.0], np.cumsum(along)])
+        lost: NDArray[np.float64] = 1.0 - kept / kept[-1] if kept[-1] > 0 else np.zeros(len(kept))
+        return lost
 
     def learn(self, dimensions: int, seed: int, method: LeanVecMethod | None = None) -> Projection:
         """The maps to `dimensions` of at most D.

@@ -48,13 +48,6 @@ class Moments:
         total = np.einsum("ij,ij->", self.queries, self.rows)
         return float(lost / total) if total > 0 else 0.0
 
-    def spectrum(self) -> NDArray[np.float64]:
-        """Singular values of K_Q^1/2 K_X^1/2, falling: those beyond d are what the best maps to d lose."""
-        root, _ = _roots(self.queries)
-        values = np.linalg.eigvalsh(root @ self.rows @ root)[::-1]
-        spectrum: NDArray[np.float64] = np.sqrt(np.maximum(values, 0.0))
-        return spectrum
-
 
 def principal(moment: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
     """The directions of most variance, float64 [dimensions, D], falling."""

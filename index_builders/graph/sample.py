@@ -1,0 +1,96 @@
+"""What some of the rows tell: their mean, how near they lie to each other, what codes would blur."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.engine import _native
+from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows
+from nearfield.index_builders.encodings.lvq import LvqCodes
+from nearfield.index_builders.graph.codes import LINE_BYTES, code_lines, dimensions_in
+from nearfield.index_builders.transforms.leanvec import Projection, ProjectionLearner
+
+_ROWS: Final = 20_000
+_PROBES: Final = 256
+_NEAREST: Final = 10
+_LOST_MOST: Final = 0.25
+"""Of the squared distance to the nearest rows, by projecting (measured: decision 0024)."""
+_BLURRED_MOST: Final = 0.15
+"""Squared error of 4-bit codes, of the squared distance to the nearest rows (decision 0024)."""
+
+
+@dataclass(frozen=True)
+class RowSample:
+    """Some of the rows, centred.
+
+    Args:
+        mean: float32 [D] of them.
+        rows: float32 [m, D], the mean subtracted.
+        seed: of the probes.
+        threads: of the search for the nearest rows.
+    """
+
+    mean: NDArray[np.float32]
+    rows: NDArray[np.float32]
+    seed: int
+    threads: int
+
+    @classmethod
+    def draw(cls, base: BaseRows, source: NDArray[np.int64], seed: int, threads: int) -> Self:
+        """At most 20,000 of the rows `source`, int64 [n]."""
+        picked = source
+        if len(source) > _ROWS:
+            picked = np.sort(np.random.default_rng(seed).choice(source, _ROWS, replace=False))
+        rows = np.empty((len(picked), base.dimensions), dtype=np.float32)
+        for start in range(0, len(picked), BLOCK_ROWS):
+            rows[start : start + BLOCK_ROWS] = base.block(picked[start : start + BLOCK_ROWS])
+        mean = rows.mean(axis=0)
+        rows -= mean
+        return cls(mean, rows, seed, threads)
+
+    def width(self, learner: ProjectionLearner, bits: int) -> int:
+        """The narrowest width that fills whole cache lines and keeps apart what is near.
+
+        The variance of all rows would be the wrong measure: where it lies between clusters, a projection may
+        keep nearly all of it and lose what tells the rows of a cluster apart.
+        """
+        dimensions = learner.dimensions
+        if code_lines(dimensions, 8) <= 2:
+            return dimensions
+        lost = learner.lost_of(self._differences)
+        for lines in range(1, dimensions):
+            reduced = dimensions_in(lines, bits)
+            if reduced >= dimensions:
+                break
+            if lost[reduced] <= _LOST_MOST:
+                return reduced
+        return dimensions
+
+    def is_blurred_by_four_bits(self, projection: Projection) -> bool:
+        """Whether 4-bit codes of the projected rows err by too much of the distance to the nearest rows.
+
+        The steps of a code follow the length of its row, which says little where rows lie in clusters far
+        from the mean.
+        """
+        probes = projection.rows_of(self.rows[self._probes] * np.float32(projection.scale))
+        codes = LvqCodes.empty(len(probes), projection.dimensions, 4, LINE_BYTES)
+        codes.encode(0, np.ascontiguousarray(probes))
+        error = np.square(codes.decode() - probes).sum() / len(probes)
+        near = np.square(self._differences).sum() / max(len(self._differences), 1) * projection.scale**2
+        return bool(error > _BLURRED_MOST * near > 0)
+
+    @cached_property
+    def _probes(self) -> NDArray[np.int64]:
+        rng = np.random.default_rng(self.seed)
+        return np.sort(rng.choice(len(self.rows), min(_PROBES, len(self.rows)), replace=False))
+
+    @cached_property
+    def _differences(self) -> NDArray[np.float32]:
+        """float32 [p, D]: of the probes and the rows of the sample that are nearest to each."""
+        k = min(_NEAREST + 1, len(self.rows))
+        found, _ = _native.flat_search(self.rows[self._probes], self.rows, "l2", k, threads=self.threads)
+        differences: NDArray[np.float32] = self.rows[found[:, 1:]] - self.rows[self._probes, None]
+        return differences.reshape(-1, self.rows.shape[1])
