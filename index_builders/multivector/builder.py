@@ -47,7 +47,7 @@ PARAMS: Final = (
     ChoiceParam("structure", "auto", ("auto", "flat", "graph")),
     IntParam("candidates", None, 1, 100_000),
     BoolParam("calibrate", True),
-    FloatParam("target_recall", 0.97, 0.01, 1.0),
+    FloatParam("target_recall", 0.98, 0.01, 1.0),
 )
 
 # Decision 0013: fewer documents than this have too little to learn from.

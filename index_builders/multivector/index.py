@@ -40,8 +40,9 @@ _CANDIDATES_LEAST: Final = 50
 _CANDIDATES_MOST: Final = 100
 # MaxSim of so few documents costs less than the encoding of a query.
 _EXACT_DOCUMENTS: Final = 100
-# A default search ranks no more where these gave the target on average, if not with certainty.
+# A default search ranks no more where these are assured of nearly the target.
 _CANDIDATES_AMPLE: Final = 100
+_NEARLY: Final = 0.01
 _EXCLUDED_BY_A_TARGET: Final = ("candidates", "oversampling", "ef", "nprobe")
 _EF_PER_CANDIDATE: Final = 2.0
 # A graph ranks by its short codes what it then ranks by the bytes: some more than are wanted.
@@ -207,8 +208,9 @@ class MuveraIndex:
 def _enough(calibration: Calibration, target: float, k: int) -> int:
     """The candidates of a default search."""
     width = calibration.width_for(target, k)
-    on_average = dict(zip(calibration.widths, calibration.recall, strict=True)).get(_CANDIDATES_AMPLE, 0.0)
-    return min(width, _CANDIDATES_AMPLE) if k <= K and on_average >= target else width
+    if k <= K and calibration.width_for(target - _NEARLY, k) <= _CANDIDATES_AMPLE:
+        return min(width, _CANDIDATES_AMPLE)
+    return width
 
 
 def _oversampling(params: Mapping[str, Any]) -> float | None:

@@ -85,7 +85,7 @@ class SearchParams(Body):
             int,
             Meta(
                 description="Documents of a multi-vector that MaxSim ranks: at least limit and offset. Left "
-                "out: as many as gave the index's `target_recall` (0.97) when it was built.",
+                "out: as many as the index's `target_recall` (0.98) took when it was built.",
                 ge=1,
                 le=100_000,
             ),

@@ -114,7 +114,7 @@ def test_recall_is_measured_and_asked_for(filled: Path) -> None:
         collection = database.collection("c")
         [segment] = collection.recall()[""]
         assert segment.rows == COUNT and segment.index is not None and segment.index.kind == "muvera"
-        assert segment.calibration is not None and segment.index.params["target_recall"] == 0.97
+        assert segment.calibration is not None and segment.index.params["target_recall"] == 0.98
         enough = segment.calibration.width_for(0.9)
         shown = recall_json(collection.recall(), 0.9, 10)["vectors"][""][0]
         assert shown["target"] == {"candidates": enough, "reached": True}
