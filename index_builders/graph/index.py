@@ -37,7 +37,7 @@ _EF: Final = 48
 _RERANK_LEAST: Final = 10
 """Re-ranking treats a smaller k like this one."""
 _FEW_DIMENSIONS: Final = 64
-"""Full rows of so few cost hardly more than codes, and more of them are read (measured: decision 0024)."""
+"""Full rows of so few cost hardly more than codes, and more of them are read (measured: decision 0026)."""
 _EXACT_ROWS_MOST: Final = 8_192
 _FAR_WINDOWS: Final = 4
 

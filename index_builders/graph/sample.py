@@ -17,9 +17,9 @@ _ROWS: Final = 20_000
 _PROBES: Final = 256
 _NEAREST: Final = 10
 _LOST_MOST: Final = 0.25
-"""Of the squared distance to the nearest rows, by projecting (measured: decision 0024)."""
+"""Of the squared distance to the nearest rows, by projecting (measured: decision 0026)."""
 _BLURRED_MOST: Final = 0.15
-"""Squared error of 4-bit codes, of the squared distance to the nearest rows (decision 0024)."""
+"""Squared error of 4-bit codes, of the squared distance to the nearest rows (decision 0026)."""
 
 
 @dataclass(frozen=True)
