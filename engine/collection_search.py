@@ -183,26 +183,31 @@ class CollectionSearcher:
             (ranking.rows[request.offset :].tolist(), ranking.scores[request.offset :].tolist())
             for request, ranking in zip(requests, rankings, strict=True)
         ]
-        rows = list(dict.fromkeys(row for page, _ in pages for row in page))
-        with_payload = any(request.with_payload.enabled for request in requests)
-        points = {point[0]: point for point in self._parts.store.points_of_rows(rows, with_payload)}
+        bare: list[list[int]] = []
+        full: list[list[int]] = []
+        for request, (page, _) in zip(requests, pages, strict=True):
+            (full if request.with_payload.enabled else bare).append(page)
+        found = self._reader.records_of_rows(bare)
+        if found is None:
+            return None
+        rows = list(dict.fromkeys(row for page in full for row in page))
+        points = {point[0]: point for point in self._parts.store.points_of_rows(rows)} if rows else {}
         if len(points) < len(rows):
             return None
+        bare_records = iter(found)
         answers = []
         for request, (page, scores) in zip(requests, pages, strict=True):
-            vectors = None
+            if request.with_payload.enabled:
+                records = [record(points[row], request.with_payload) for row in page]
+            else:
+                records = next(bare_records)
             if request.with_vectors:
                 vectors = self._reader.vectors_of(
                     pinned, np.array(page, dtype=np.int64), request.with_vectors
                 )
-            answers.append(
-                [
-                    ScoredPoint(
-                        record(points[row], request.with_payload, vectors[at] if vectors else None), score
-                    )
-                    for at, (row, score) in enumerate(zip(page, scores, strict=True))
-                ]
-            )
+                assert vectors is not None, "the pinned set has the rows that were found in it"
+                records = [each._replace(vectors=own) for each, own in zip(records, vectors, strict=True)]
+            answers.append(list(map(ScoredPoint, records, scores)))
         return answers
 
 

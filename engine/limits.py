@@ -23,6 +23,8 @@ SEARCH_BATCH_MAX: Final = 1_024
 PREFETCH_QUERIES_MAX: Final = 64
 """Prefetches of one search, on all levels."""
 PREFETCH_DEPTH_MAX: Final = 8
+CACHED_ROWS_MAX: Final = 2**18
+"""Rows of a collection whose ids and versions searches keep at hand: about 250 bytes each."""
 SCROLL_LIMIT_MAX: Final = 100_000
 FILTER_CONDITIONS_MAX: Final = 4_096
 FILTER_DEPTH_MAX: Final = 32

@@ -24,6 +24,7 @@ from nearfield.engine.segment.segment_set import SegmentSet
 from nearfield.engine.storage.apply import Prepared, prepare
 from nearfield.engine.storage.effects import Effects
 from nearfield.engine.storage.filter_context import PinnedContext
+from nearfield.engine.storage.record_cache import RecordCache
 from nearfield.engine.storage.recovery import recover
 from nearfield.engine.storage.sqlite import translated
 from nearfield.engine.storage.store import PointStore
@@ -85,6 +86,7 @@ class CollectionStore:
         )
         self.manifests: dict[str, Manifest] = found.manifests
         """By segment id; changed on the writer thread by replacing the dictionary."""
+        self.records = RecordCache()
         self.field_indexes = FieldIndexes(self.store.payloads)
         self.publisher = Publisher(
             schema.vectors,
@@ -154,6 +156,8 @@ class CollectionStore:
     def _publish(self, transaction: Transaction) -> None:
         frozen = len(self.publisher.frozen)
         self._counters = transaction.counters
+        for effects in transaction.effects:
+            self.records.forget([*effects.dead, *effects.repainted])
         self.publisher.publish(transaction.effects)
         now = time.monotonic()
         if any(effects.births or effects.dead for effects in transaction.effects):

@@ -180,6 +180,28 @@ class PointReader:
 
     # ---- records ------------------------------------------------------------------------------------------
 
+    def records_of_rows(self, pages: Sequence[Sequence[int]]) -> list[list[Record]] | None:
+        """Records without payload and vectors of pages of rows; None when one of them is gone.
+
+        Rows that the cache knows are not asked for: those of a pinned set lived when it was pinned.
+        """
+        cache = self._parts.records
+        generation = cache.generation
+        known = [cache.known(page) for page in pages]
+        lacking = [page for page, records in zip(pages, known, strict=True) if records is None]
+        if lacking:
+            rows = dict.fromkeys(row for page in lacking for row in page)
+            found = cache.among(rows)
+            unknown = [row for row in rows if row not in found]
+            found |= cache.remember(self._store.points_of_rows(unknown, with_payload=False), generation)
+            if len(found) < len(rows):
+                return None
+            return [
+                [found[row] for row in page] if records is None else records
+                for page, records in zip(pages, known, strict=True)
+            ]
+        return [records for records in known if records is not None]
+
     def _records(
         self,
         read: Callable[[], list[StoredPoint]],

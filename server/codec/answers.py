@@ -55,11 +55,12 @@ def record_json(record: Record, with_payload: bool) -> dict[str, Any]:
 
 def hits_json(hits: Sequence[ScoredPoint], with_payload: bool) -> list[dict[str, Any]]:
     """Hits of one search, nearest first."""
-    answer = []
-    for hit in hits:
-        record = hit.record
-        shown = {"id": id_to_json(record.id), "version": record.version, "score": hit.score}
-        _add_parts(shown, record, with_payload)
+    answer: list[dict[str, Any]] = []
+    for record, score in hits:
+        # The encoder writes UUIDs in their canonical form.
+        shown = {"id": record.id, "version": record.version, "score": score}
+        if with_payload or record.vectors is not None or record.order_value is not None:
+            _add_parts(shown, record, with_payload)
         answer.append(shown)
     return answer
 
