@@ -13,6 +13,10 @@ from tests.helpers.checkout import ROOT
 WIDE_REGISTER = re.compile(r"%[yz]mm\d+|%k[0-7]\b")
 # A three-operand (VEX) form of any instruction begins with v.
 VEX_INSTRUCTION = re.compile(r"\tv[a-z]")
+# Objects for what only some CPUs of a tier have: each is one table that the tier's own functions look up.
+EXTENSIONS = {"bf16": "avx512"}
+# From the compiler's own library: std::popcount without the instruction, and what this CPU has.
+LIBRARY = {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_", "__popcountdi2", "__cpu_features2"}
 
 
 def objects() -> list[Path]:
@@ -45,7 +49,9 @@ def test_there_is_an_object_for_every_tier_source() -> None:
     names = {path.name.removesuffix(".cpp.o") for path in objects()}
     tiers = {name for name in names if "_" not in name}
     assert tiers in ({"baseline", "avx2", "avx512"}, {"baseline", "neon"}, {"baseline"})
-    assert {name.rpartition("_")[2] for name in names} == tiers
+    named = {name.rpartition("_")[2] for name in names}
+    assert named - EXTENSIONS.keys() == tiers
+    assert {EXTENSIONS[name] for name in named & EXTENSIONS.keys()} <= tiers
     families = {name.rpartition("_")[0] for name in names} - {""}
     assert "codes" in families
     assert {f"{family}_baseline" for family in families} <= names
@@ -61,7 +67,7 @@ def test_only_the_table_or_function_of_a_tier_is_exported() -> None:
     for path in objects():
         exported = {name for name, letter in symbols(path).items() if letter.isupper() and letter != "U"}
         assert len(exported) == 1, f"{path.name}: {exported}"
-        assert re.fullmatch(rf"nearfield::(k\w+Kernels|\w+_{tier(path)}\(.*\))", exported.pop())
+        assert re.fullmatch(rf"nearfield::(k\w+(Kernels|Filter)|\w+_{tier(path)}\(.*\))", exported.pop())
 
 
 def test_tiers_call_nothing_of_each_other() -> None:
@@ -69,9 +75,11 @@ def test_tiers_call_nothing_of_each_other() -> None:
         called = {name for name, letter in symbols(path).items() if letter == "U"}
         # The one table refers to its tier's others, or to the baseline's where the tier has none.
         name = tier(path)
-        own = re.compile(rf"nearfield::(k({name.capitalize()}|Baseline)\w+Kernels|\w+_{name}\(.*\))")
+        added = "|".join(part.capitalize() for part, of in EXTENSIONS.items() if of == name) or "-"
+        tables = rf"k({name.capitalize()}|Baseline)\w+Kernels|k({added})\w+Filter"
+        own = re.compile(rf"nearfield::({tables}|\w+_{name}\(.*\))")
         called = {symbol for symbol in called if not own.fullmatch(symbol)}
-        assert called <= {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}, f"{path.name}: {called}"
+        assert called <= LIBRARY, f"{path.name}: {called}"
 
 
 def test_baseline_holds_no_wide_instructions() -> None:
