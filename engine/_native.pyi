@@ -116,6 +116,14 @@ def all_finite(values: numpy.typing.NDArray[numpy.float32]) -> bool:
         ValueError: not a C-contiguous float32 array.
     """
 
+def parse_json_numbers(text: bytes) -> numpy.typing.NDArray[numpy.float32] | None:
+    """
+    The float32 [n] of a JSON array of n numbers, each by way of the nearest double.
+
+    None for everything else: an empty array, another value, an element that is no number, bad syntax, a number
+    beyond the range of float32. Saying what is wrong is left to a JSON library.
+    """
+
 def flat_search(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], metric: str, k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, row_scale: numpy.typing.NDArray[numpy.float32] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """
     The exact k nearest rows of each query, by one blocked scan.

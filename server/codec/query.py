@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
+from nearfield.engine import _native
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.filter.expression import Filter
 from nearfield.engine.filter.parse import parse_filter
@@ -24,7 +25,7 @@ from nearfield.engine.query import (
     SearchRequest,
 )
 from nearfield.engine.schema import UNNAMED
-from nearfield.server.codec.decode import not_served
+from nearfield.server.codec.decode import RequestBody, decode, not_served
 from nearfield.server.codec.vectors import pack_query
 from nearfield.server.schemas import points as point_schemas
 from nearfield.server.schemas import query as schemas
@@ -120,6 +121,31 @@ def order_by(value: str | point_schemas.OrderByKey) -> OrderBy:
     return OrderBy(key=value.key, descending=value.direction == "desc", start_from=value.start_from)
 
 
+def read_query(body: RequestBody) -> schemas.QueryPoints:
+    """The body of one question; `query` is float32 [d] where it is a plain vector. Raises like `decode`."""
+    try:
+        unread = decode(schemas.UnreadQuery, body)
+    except InvalidRequest:
+        # What is wrong is said of the body as it is documented.
+        return decode(schemas.QueryPoints, body)
+    return unread if _read_vector(unread) else decode(schemas.QueryPoints, body)
+
+
+def read_queries(body: RequestBody) -> Sequence[schemas.QueryPoints]:
+    """The questions of a batch, each as of `read_query`."""
+    try:
+        unread = decode(schemas.UnreadBatch, body).searches
+    except InvalidRequest:
+        return decode(schemas.QueryBatch, body).searches
+    return unread if all(map(_read_vector, unread)) else decode(schemas.QueryBatch, body).searches
+
+
+def _read_vector(unread: Any) -> bool:
+    """Put the array in the place of its JSON; False where the query is anything but a vector of numbers."""
+    unread.query = _native.parse_json_numbers(bytes(unread.query))
+    return unread.query is not None
+
+
 def question(body: schemas.QueryPoints, path: str = "") -> Question:
     """What one query body asks.
 
@@ -186,6 +212,8 @@ def _wanted(query: Any, at: str) -> NDArray[np.float32] | PointId | Fusion:
         if query.rrf is not UNSET:
             return Fusion(FusionMethod.RRF, _RRF_K if query.rrf.k is None else query.rrf.k, query.rrf.weights)
         query, at = query.nearest, f"{at}.nearest"
+    if isinstance(query, np.ndarray):
+        return query
     if isinstance(query, list):
         return pack_query(query, at)
     if isinstance(query, dict):

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -12,8 +13,17 @@ from nearfield.engine.errors import InvalidRequest, NotFound, Unprocessable
 from nearfield.engine.point import PointId, id_to_json
 from nearfield.engine.query import PayloadSelector, ScoredPoint, ScrollRequest, SearchRequest
 from nearfield.server.codec.answers import hits_json, listed_json, success
-from nearfield.server.codec.decode import RequestBody, decode
-from nearfield.server.codec.query import Listing, Lookup, Question, Sample, modern, question
+from nearfield.server.codec.decode import RequestBody
+from nearfield.server.codec.query import (
+    Listing,
+    Lookup,
+    Question,
+    Sample,
+    modern,
+    question,
+    read_queries,
+    read_query,
+)
 from nearfield.server.exchange import STARTED, body_of, decoded, reply, service_of
 from nearfield.server.openapi import documented
 from nearfield.server.routes.parameters import CollectionName, ReadTimeout, within
@@ -42,7 +52,7 @@ async def answer_query(
         NearfieldError: what the body, the collection's name or the search has wrong.
         TimeoutError: no answer within `timeout_s`.
     """
-    wanted = question(decode(schemas.QueryPoints, body))
+    wanted = question(read_query(body))
     found = await service.collection(collection)
     if timeout_s is None:
         points = await _answer(service, found, wanted)
@@ -99,7 +109,7 @@ def _sample(collection: "Collection", wanted: Sample) -> list[dict[str, Any]]:
 
 
 async def _answer_all(
-    request: Request, collection: str, timeout_s: int | None, bodies: list[schemas.QueryPoints]
+    request: Request, collection: str, timeout_s: int | None, bodies: Sequence[schemas.QueryPoints]
 ) -> list[list[dict[str, Any]]]:
     """Answers to several questions, in order; the searches among them are done together."""
     if len(bodies) > limits.SEARCH_BATCH_MAX:
@@ -160,8 +170,8 @@ async def query_points(request: Request, collection: CollectionName, timeout: Re
 )
 async def query_batch(request: Request, collection: CollectionName, timeout: ReadTimeout) -> Response:
     """Several questions at once."""
-    body = decoded(schemas.QueryBatch, request)
-    answers = await _answer_all(request, collection, timeout, body.searches)
+    bodies = read_queries(body_of(request))
+    answers = await _answer_all(request, collection, timeout, bodies)
     return reply(request, [{"points": points} for points in answers])
 
 

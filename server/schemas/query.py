@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from nearfield.server.schemas.common import (
     Answer,
@@ -182,6 +182,18 @@ class QueryBatch(Body):
     """Several questions; answers come in their order."""
 
     searches: list[QueryPoints]
+
+
+class UnreadQuery(QueryPoints):
+    """A question whose `query` is still JSON, so that a vector can be read straight into an array."""
+
+    query: Raw = Raw()  # type: ignore[assignment]
+
+
+class UnreadBatch(Body):
+    """Several of them."""
+
+    searches: list[UnreadQuery]
 
 
 class NamedVector(Body):

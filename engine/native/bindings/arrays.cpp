@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <string>
+#include <vector>
 
 #include "bindings/array_view.h"
 #include "bindings/register.h"
 #include "core/dispatch.h"
 #include "core/finite.h"
+#include "core/json_numbers.h"
 #include "kernels/bit_kernels.h"
 
 namespace nb = nanobind;
@@ -37,6 +40,22 @@ Args:
 
 Raises:
     ValueError: not a C-contiguous int64 [m], or a position outside the bitmap.)";
+
+constexpr const char* kParseNumbersDoc =
+    R"(The float32 [n] of a JSON array of n numbers, each by way of the nearest double.
+
+None for everything else: an empty array, another value, an element that is no number, bad syntax, a number
+beyond the range of float32. Saying what is wrong is left to a JSON library.)";
+
+nb::object parse_numbers(const nb::bytes& text) {
+    std::vector<float> numbers;
+    numbers.reserve(text.size() / 8);
+    if (!parse_json_numbers({text.c_str(), text.size()}, numbers) || numbers.empty()) return nb::none();
+    nb::object array = empty_array(DType::f32, {numbers.size()});
+    const ArrayView out(array, "numbers", true);
+    std::memcpy(out.mutable_data<float>(), numbers.data(), numbers.size() * sizeof(float));
+    return array;
+}
 
 nb::object bits_at(nb::handle positions, std::size_t length) {
     const ArrayView view(positions, "positions");
@@ -86,6 +105,9 @@ void register_arrays(nb::module_& module) {
                nb::sig("def count_bits(words: numpy.typing.NDArray[numpy.uint64]) -> int"), kCountBitsDoc);
     module.def("all_finite", &finite, "values"_a,
                nb::sig("def all_finite(values: numpy.typing.NDArray[numpy.float32]) -> bool"), kAllFiniteDoc);
+    module.def("parse_json_numbers", &parse_numbers, "text"_a,
+               nb::sig("def parse_json_numbers(text: bytes) -> numpy.typing.NDArray[numpy.float32] | None"),
+               kParseNumbersDoc);
 }
 
 }  // namespace nearfield::bindings

@@ -1,0 +1,143 @@
+#include "core/json_numbers.h"
+
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <system_error>
+
+namespace nearfield {
+namespace {
+
+constexpr double kPowersOfTen[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+constexpr int kExactPower = 22;
+constexpr int kDigits = 19;  // as many always fit 64 bits
+constexpr std::uint64_t kExactMantissa = std::uint64_t{1} << 53;
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// Whether eight characters, first one lowest, are all digits.
+bool are_digits(std::uint64_t eight) {
+    return ((eight & 0xf0f0f0f0f0f0f0f0u) | (((eight + 0x0606060606060606u) & 0xf0f0f0f0f0f0f0f0u) >> 4)) ==
+           0x3333333333333333u;
+}
+
+// The number that eight digits are: neighbours are joined to pairs, pairs to fours, fours to all eight.
+std::uint64_t value_of(std::uint64_t eight) {
+    eight -= 0x3030303030303030u;
+    eight = eight * 10 + (eight >> 8);
+    constexpr std::uint64_t kPairs = 0x000000ff000000ffu;
+    return ((eight & kPairs) * (100 + (std::uint64_t{1000000} << 32)) +
+            (eight >> 16 & kPairs) * (1 + (std::uint64_t{10000} << 32))) >>
+           32;
+}
+
+// A decimal number as it is written: mantissa * 10^exponent, unless it has more digits than that holds.
+struct Decimal {
+    std::uint64_t mantissa = 0;
+    int exponent = 0;
+    int digits = 0;  // at least as many as follow the leading zeros
+
+    const char* take_digits(const char* p, const char* end) {
+        if constexpr (std::endian::native == std::endian::little) {
+            for (std::uint64_t eight; end - p >= 8; p += 8) {
+                std::memcpy(&eight, p, sizeof(eight));
+                if (!are_digits(eight)) break;
+                mantissa = mantissa * 100000000u + (value_of(eight) & 0xffffffffu);
+                digits += mantissa != 0 ? 8 : 0;
+            }
+        }
+        for (; p < end && is_digit(*p); ++p) {
+            mantissa = mantissa * 10 + static_cast<std::uint64_t>(*p - '0');
+            digits += mantissa != 0;
+        }
+        return p;
+    }
+};
+
+// The end of the exponent at `p`, null if it is malformed. Large ones are cut: they are beyond any power
+// here.
+const char* read_exponent(const char* p, const char* end, Decimal& number) {
+    bool negative = false;
+    if (p < end && (*p == '+' || *p == '-')) negative = *p++ == '-';
+    if (p == end || !is_digit(*p)) return nullptr;
+    int exponent = 0;
+    for (; p < end && is_digit(*p); ++p) exponent = exponent < 10000 ? exponent * 10 + (*p - '0') : exponent;
+    number.exponent += negative ? -exponent : exponent;
+    return p;
+}
+
+// The end of the unsigned number at `p` by JSON's grammar, null if there is none.
+const char* read_decimal(const char* p, const char* end, Decimal& number) {
+    if (p == end || !is_digit(*p)) return nullptr;
+    if (*p == '0' && p + 1 < end && is_digit(p[1])) return nullptr;
+    p = number.take_digits(p, end);
+    if (p < end && *p == '.') {
+        const char* const first = ++p;
+        p = number.take_digits(p, end);
+        if (p == first) return nullptr;
+        number.exponent = -static_cast<int>(p - first);
+    }
+    return p < end && (*p == 'e' || *p == 'E') ? read_exponent(p + 1, end, number) : p;
+}
+
+// Whether two neighbours on either side of the double round to one and the same normal float, so that it does
+// not matter that the double is not quite the nearest.
+bool rounds_safely(double value) {
+    constexpr std::uint64_t kHalf = std::uint64_t{1} << 28;  // of what a float has less than a double
+    const std::uint64_t below = std::bit_cast<std::uint64_t>(value) & (2 * kHalf - 1);
+    return value >= std::numeric_limits<float>::min() && (below < kHalf - 2 || below > kHalf + 2);
+}
+
+// The nearest double, or one that rounds to the same float; false where that is not quickly known.
+bool quick_value(const Decimal& number, double& value) {
+    if (number.digits > kDigits || number.exponent < -kExactPower || number.exponent > kExactPower)
+        return false;
+    const double mantissa = static_cast<double>(number.mantissa);
+    value = number.exponent < 0 ? mantissa / kPowersOfTen[-number.exponent]
+                                : mantissa * kPowersOfTen[number.exponent];
+    // Two exact operands round once. Otherwise the mantissa was rounded before: two halves of a last place.
+    return number.mantissa <= kExactMantissa || rounds_safely(value);
+}
+
+const char* skip_space(const char* p, const char* end) {
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) ++p;
+    return p;
+}
+
+// The end of the number at `p`, null if there is none or float32 cannot hold it.
+const char* read_number(const char* p, const char* end, float& number) {
+    const bool negative = p < end && *p == '-';
+    if (negative) ++p;
+    Decimal decimal;
+    const char* const after = read_decimal(p, end, decimal);
+    if (after == nullptr) return nullptr;
+    double value = 0.0;
+    if (!quick_value(decimal, value) && std::from_chars(p, after, value).ec != std::errc()) return nullptr;
+    number = static_cast<float>(negative ? -value : value);
+    return std::isfinite(number) ? after : nullptr;
+}
+
+}  // namespace
+
+bool parse_json_numbers(std::string_view text, std::vector<float>& out) {
+    const char* const end = text.data() + text.size();
+    const char* p = skip_space(text.data(), end);
+    if (p == end || *p != '[') return false;
+    p = skip_space(p + 1, end);
+    if (p < end && *p == ']') return skip_space(p + 1, end) == end;
+    for (float number = 0.0f;;) {
+        p = read_number(p, end, number);
+        if (p == nullptr) return false;
+        out.push_back(number);
+        p = skip_space(p, end);
+        if (p == end || (*p != ',' && *p != ']')) return false;
+        if (*p == ']') return skip_space(p + 1, end) == end;
+        p = skip_space(p + 1, end);
+    }
+}
+
+}  // namespace nearfield
