@@ -109,16 +109,19 @@ def _builds(summary: DatasetSummary) -> Table:
 
 def _rebuilt(summary: DatasetSummary) -> Table:
     table = _table(f"{summary.name}: builds in turn", "index")
-    for column in ("build time", f"of {BASELINE}'s slowest", "peak memory / raw", "rounds"):
-        table.add_column(column, justify="right")
+    for column in ("build time", "factor", "peak memory", "of the raw rows", "rounds"):
+        table.add_column(column, justify="right", no_wrap=True)
     for build in summary.rebuilt:
         table.add_row(
             Text(build.label, style=_OURS if build.ours else ""),
             seconds_text(build.seconds),
             ratio_text(build.times_baseline) or DASH,
-            f"{bytes_text(build.peak_bytes)} / {ratio_text(build.peak_bytes / build.raw_bytes)}",
+            bytes_text(build.peak_bytes),
+            ratio_text(build.peak_bytes / build.raw_bytes),
             str(build.rounds),
         )
+    if table.row_count:
+        table.caption = f"factors: relative to the slowest of {BASELINE}"
     return table
 
 

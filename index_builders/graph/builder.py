@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nearfield.engine.errors import Corrupted
 from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import BuildContext, RowChecks, Rows, VectorIndex
-from nearfield.index_builders.base_rows import BaseRows, report
+from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows, report
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.encodings.lvq import LvqEncoding
 from nearfield.index_builders.files import open_header
@@ -233,6 +233,7 @@ class GraphBuilder:
         if queries is not None:
             queries = _without_mean(base.prepared(queries), sample.mean, base.metric)
         learner = ProjectionLearner(sample.rows, sample.mean, queries)
+        del queries
         method = None if params["method"] is None else LeanVecMethod(params["method"])
         widest = min(params["reduced_dimensions_max"] or base.dimensions, base.dimensions)
 
@@ -271,7 +272,13 @@ def _without_mean(
     if metric == "l2":
         return queries - mean
     square = float(mean @ mean)
-    return queries - np.outer(queries @ mean / np.float32(square), mean) if square > 0 else queries
+    if square == 0:
+        return queries
+    without = queries.copy()
+    for start in range(0, len(queries), BLOCK_ROWS):
+        block = without[start : start + BLOCK_ROWS]
+        block -= np.outer(block @ mean / np.float32(square), mean)
+    return without
 
 
 def graph_builder() -> GraphBuilder:

@@ -1,5 +1,6 @@
 """What some of the rows tell: their mean, how near they lie to each other, what codes would blur."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Self
@@ -16,6 +17,7 @@ from nearfield.index_builders.transforms.leanvec import Projection, ProjectionLe
 _ROWS: Final = 20_000
 _PROBES: Final = 256
 _NEAREST: Final = 10
+_BLOCK_PROBES: Final = 32
 _LOST_MOST: Final = 0.25
 """Of the squared distance to the nearest rows, by projecting (measured: decision 0026)."""
 _BLURRED_MOST: Final = 0.15
@@ -40,10 +42,11 @@ class RowSample:
 
     @classmethod
     def draw(cls, base: BaseRows, source: NDArray[np.int64], seed: int, threads: int) -> Self:
-        """At most 20,000 of the rows `source`, int64 [n]."""
+        """At most 20,000 of the rows `source`, int64 [n]; beyond 10,000 at most a third, to save memory."""
         picked = source
-        if len(source) > _ROWS:
-            picked = np.sort(np.random.default_rng(seed).choice(source, _ROWS, replace=False))
+        most = min(_ROWS, max(len(source) // 3, _ROWS // 2))
+        if len(source) > most:
+            picked = np.sort(np.random.default_rng(seed).choice(source, most, replace=False))
         rows = np.empty((len(picked), base.dimensions), dtype=np.float32)
         for start in range(0, len(picked), BLOCK_ROWS):
             rows[start : start + BLOCK_ROWS] = base.block(picked[start : start + BLOCK_ROWS])
@@ -60,7 +63,7 @@ class RowSample:
         dimensions = learner.dimensions
         if code_lines(dimensions, 8) <= 2:
             return dimensions
-        lost = learner.lost_of(self._differences)
+        lost = learner.lost_of(self._differences())
         for lines in range(1, dimensions):
             reduced = dimensions_in(lines, bits)
             if reduced >= dimensions:
@@ -79,7 +82,8 @@ class RowSample:
         codes = LvqCodes.empty(len(probes), projection.dimensions, 4, LINE_BYTES)
         codes.encode(0, np.ascontiguousarray(probes))
         error = np.square(codes.decode() - probes).sum() / len(probes)
-        near = np.square(self._differences).sum() / max(len(self._differences), 1) * projection.scale**2
+        near = sum(float(np.square(block).sum()) for block in self._differences())
+        near *= projection.scale**2 / max(self._nearest.size, 1)
         return bool(error > _BLURRED_MOST * near > 0)
 
     @cached_property
@@ -88,9 +92,15 @@ class RowSample:
         return np.sort(rng.choice(len(self.rows), min(_PROBES, len(self.rows)), replace=False))
 
     @cached_property
-    def _differences(self) -> NDArray[np.float32]:
-        """float32 [p, D]: of the probes and the rows of the sample that are nearest to each."""
+    def _nearest(self) -> NDArray[np.int64]:
+        """int64 [p, k]: the rows of the sample that are nearest to each probe."""
         k = min(_NEAREST + 1, len(self.rows))
         found, _ = _native.flat_search(self.rows[self._probes], self.rows, "l2", k, threads=self.threads)
-        differences: NDArray[np.float32] = self.rows[found[:, 1:]] - self.rows[self._probes, None]
-        return differences.reshape(-1, self.rows.shape[1])
+        return found[:, 1:]
+
+    def _differences(self) -> Iterator[NDArray[np.float32]]:
+        """float32 [m, D] in blocks: of the probes and the rows nearest to each."""
+        for start in range(0, len(self._probes), _BLOCK_PROBES):
+            part = slice(start, start + _BLOCK_PROBES)
+            block = self.rows[self._nearest[part]] - self.rows[self._probes[part], None]
+            yield block.reshape(-1, self.rows.shape[1])

@@ -5,6 +5,7 @@ carries the same variance and scalar codes fit, and each dimension is balanced b
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -116,16 +117,19 @@ class ProjectionLearner:
         """D."""
         return len(self._mean)
 
-    def lost_of(self, differences: NDArray[np.float32]) -> NDArray[np.float64]:
+    def lost_of(self, differences: Iterable[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Share of the squared lengths of differences of rows that a projection to d dimensions loses.
 
         Args:
-            differences: float32 [m, D].
+            differences: blocks, float32 [m, D].
 
         Returns:
             float64 [D + 1], for d = 0 to D; the projection is that onto the rows' principal directions.
         """
-        along = np.square(differences @ self._row_axes.T.astype(np.float32)).sum(axis=0, dtype=np.float64)
+        axes = self._row_axes.T.astype(np.float32)
+        along = np.zeros(len(self._mean))
+        for block in differences:
+            along += np.square(block @ axes).sum(axis=0, dtype=np.float64)
         kept = np.concatenate([[0.0], np.cumsum(along)])
         lost: NDArray[np.float64] = 1.0 - kept / kept[-1] if kept[-1] > 0 else np.zeros(len(kept))
         return lost

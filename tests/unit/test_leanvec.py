@@ -97,13 +97,13 @@ def test_what_is_lost_of_differences_is_what_the_projection_drops() -> None:
     mean = SAMPLE.mean(axis=0)
     learner = ProjectionLearner(SAMPLE - mean, mean, None)
     differences = SAMPLE[:200] - SAMPLE[200:400]
-    lost_of = learner.lost_of(differences)
+    lost_of = learner.lost_of([differences[:50], differences[50:]])
     assert lost_of[0] == 1.0 and lost_of[-1] == pytest.approx(0.0, abs=1e-6)
     for dimensions in (1, 8, 40):
         side = learner.learn(dimensions, 0).row_side
         expected = 1 - np.square(differences @ side.T).sum() / np.square(differences).sum()
         assert lost_of[dimensions] == pytest.approx(expected, abs=1e-5)
-    assert not learner.lost_of(np.zeros((3, len(mean)), np.float32)).any()
+    assert not learner.lost_of([np.zeros((3, len(mean)), np.float32)]).any()
 
 
 def ordinary_moments() -> Moments:
