@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nearfield.engine import _native
 from nearfield.engine.errors import Cancelled
 from nearfield.engine.multivector.token_rows import TokenEncoding, TokenRows
-from nearfield.engine.search.maxsim import maxsim_scan, maxsim_scores
+from nearfield.engine.search.maxsim import maxsim_rerank, maxsim_scan, maxsim_scores
 
 DIMENSIONS = [*range(1, 20), 31, 32, 33, *range(60, 70), 100, *range(126, 131), 256, 300]
 
@@ -120,11 +120,54 @@ def test_one_query_alone_has_the_batches_maxima(dims: int) -> None:
     queries[starts[3] : starts[4]] *= 1e30
     queries[starts[6] : starts[7], ::2] = 0
     batch = maxsim_scan(queries, starts, documents, 40)
+    everything = np.tile(random.permutation(documents.count), (len(starts) - 1, 1))
+    ranked = maxsim_rerank(queries, starts, documents, everything, 5)
+    assert np.array_equal(ranked.rows, batch.rows[:, :5])
+    assert np.array_equal(ranked.distances, batch.distances[:, :5], equal_nan=True)
     for i in range(len(starts) - 1):
         part = np.array([0, starts[i + 1] - starts[i]], np.int64)
         alone = maxsim_scan(queries[starts[i] : starts[i + 1]], part, documents, 40)
         assert np.array_equal(alone.distances[0], batch.distances[i], equal_nan=True), i
         assert np.array_equal(alone.rows[0], batch.rows[i]), i
+
+
+@pytest.mark.parametrize("encoding", list(TokenEncoding))
+@pytest.mark.parametrize(("k", "tokens"), [(1, 14), (10, 14), (10, 40), (10, 60), (90, 14), (200, 5)])
+def test_a_rerank_keeps_the_best_of_all_scores(encoding: TokenEncoding, k: int, tokens: int) -> None:
+    """Candidates in any order, some named twice, many nearly or wholly equal, some of very many tokens."""
+    random = np.random.default_rng(k + tokens)
+    sizes = np.where(random.random(300) < 0.05, 400, random.integers(0, 90, 300))
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    values = tokens_of(int(offsets[-1]), 96, k)
+    for copy in range(1, 300, 3):  # the document before it, its tokens off by a few roundings or not at all
+        mine, other = values[offsets[copy] : offsets[copy + 1]], values[offsets[copy - 1] : offsets[copy]]
+        shared = min(len(mine), len(other))
+        mine[:shared] = other[:shared] * random.choice([1, 1.0005, 0.9995])
+    documents = TokenRows.encode(values, offsets, encoding)
+    starts = np.array([0, tokens, 2 * tokens, 3 * tokens], np.int64)
+    queries = tokens_of(3 * tokens, 96, tokens)
+    candidates = random.integers(-1, 300, (3, 250))
+    scores = maxsim_scores(queries, starts, documents, candidates)
+    found = maxsim_rerank(queries, starts, documents, candidates, k)
+    shared_out = maxsim_rerank(queries, starts, documents, candidates, k, threads=2)
+    assert (shared_out.rows == found.rows).all() and (shared_out.distances == found.distances).all()
+    for query in range(3):
+        known = dict(zip(candidates[query].tolist(), scores[query].tolist(), strict=True))
+        best = sorted((-score, row) for row, score in known.items() if score > -np.inf)[:k]
+        assert found.rows[query, : len(best)].tolist() == [row for _, row in best]
+        assert found.distances[query, : len(best)].tolist() == [distance for distance, _ in best]
+        assert (found.rows[query, len(best) :] == -1).all()
+
+
+@pytest.mark.parametrize("dims", [32, 128])
+def test_equal_candidates_go_by_number(dims: int) -> None:
+    """What a rounded product falls short of the true one never keeps out a candidate."""
+    values = np.tile(tokens_of(50, dims, 7), (20, 1)).astype(np.float16)
+    documents = TokenRows.encode(values, np.arange(0, 1001, 50), TokenEncoding.FLOAT16)
+    starts = np.arange(0, 161, 16)
+    last_first = np.tile(np.arange(19, -1, -1), (10, 1))
+    found = maxsim_rerank(tokens_of(160, dims, 8), starts, documents, last_first, 3)
+    assert found.rows.tolist() == [[0, 1, 2]] * 10
 
 
 def test_equal_scores_go_by_number() -> None:

@@ -9,6 +9,8 @@ namespace {
 constexpr std::size_t kBlockBytes = 16 * 1024;  // tokens unpacked at once
 constexpr std::size_t kBlockTokensMin = 24;     // two tiles of the narrowest panel
 constexpr std::size_t kBlockTokensMax = 256;
+constexpr std::size_t kFloorBest = 128;  // more answers take longer to keep in order than they save
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr std::size_t kConstantsAtOnce = 16;  // kernels write the codes' constants in groups of this many
 
 std::size_t block_tokens(const Documents& documents, bool as_codes, bool filtered) {
@@ -21,6 +23,24 @@ std::size_t block_tokens(const Documents& documents, bool as_codes, bool filtere
 std::size_t unpacked_stride(std::size_t dims) { return (dims + 127) / 128 * 128; }
 
 }  // namespace
+
+ScoreFloor::ScoreFloor(std::size_t k) : k_(k <= kFloorBest ? k : 0), value_(-kInfinity) {
+    best_.reserve(k_ + 1);
+}
+
+void ScoreFloor::add(float score, std::int64_t document) {
+    if (k_ == 0 || !(score > value_)) return;
+    for (const flat::Neighbor& known : best_) {
+        if (known.row == document) return;
+    }
+    best_.push_back({-score, document});
+    std::push_heap(best_.begin(), best_.end());
+    if (best_.size() > k_) {
+        std::pop_heap(best_.begin(), best_.end());
+        best_.pop_back();
+    }
+    if (best_.size() == k_) value_ = -best_.front().distance;
+}
 
 DocumentScorer::DocumentScorer(const MaxSimKernels& kernels, const PackedQueries& queries,
                                const Documents& documents)
@@ -38,13 +58,10 @@ DocumentScorer::DocumentScorer(const MaxSimKernels& kernels, const PackedQueries
       steps_(queries.as_codes() ? block_tokens_ + (kBatch + 1) * kConstantsAtOnce : 0),
       biases_(steps_.size()) {}
 
-void DocumentScorer::score(const std::int64_t* documents, std::size_t count, float* out) {
-    std::fill_n(maxima_.data(), count * queries_.padded_tokens(), -std::numeric_limits<float>::infinity());
+void DocumentScorer::score(const std::int64_t* documents, std::size_t count, float* out, ScoreFloor* floor) {
+    std::fill_n(maxima_.data(), count * queries_.padded_tokens(), -kInfinity);
     cut(documents, count);
-    for (std::size_t p = 0; filtered_ && p < pieces_.size(); ++p) {
-        filtered_->raise(pieces_[p].first, pieces_[p].count, ahead_of(p + 1),
-                         maxima_.data() + pieces_[p].place * queries_.padded_tokens());
-    }
+    if (filtered_) raise_filtered(documents, floor);
     for (std::size_t first = 0; !filtered_ && first < pieces_.size();) {
         const std::size_t last = block_end(first);
         if (documents_.type != TokenType::f32) unpack(first, last);
@@ -55,6 +72,18 @@ void DocumentScorer::score(const std::int64_t* documents, std::size_t count, flo
         for (std::size_t i = 0; i < count; ++i) {
             out[q * count + i] = queries_.score(q, maxima_.data() + i * queries_.padded_tokens());
         }
+    }
+}
+
+void DocumentScorer::raise_filtered(const std::int64_t* documents, ScoreFloor* floor) {
+    for (std::size_t p = 0; p < pieces_.size(); ++p) {
+        const Piece& piece = pieces_[p];
+        const bool begins = p == 0 || pieces_[p - 1].place != piece.place;
+        const bool ends = p + 1 == pieces_.size() || pieces_[p + 1].place != piece.place;
+        float* maxima = maxima_.data() + piece.place * queries_.padded_tokens();
+        const float least = floor != nullptr && begins && ends ? floor->value() : -kInfinity;
+        filtered_->raise(piece.first, piece.count, ahead_of(p + 1), least, maxima);
+        if (floor != nullptr && ends) floor->add(queries_.score(0, maxima), documents[piece.place]);
     }
 }
 

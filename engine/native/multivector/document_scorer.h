@@ -5,12 +5,28 @@
 #include <optional>
 #include <vector>
 
+#include "flat/nearest.h"
 #include "kernels/maxsim_kernels.h"
 #include "multivector/maxsim.h"
 #include "multivector/packed_queries.h"
 #include "multivector/token_filter.h"
 
 namespace nearfield::multivector {
+
+// What a document must score to be among the k best of those added so far, none counted twice; -inf where it
+// is not known.
+class ScoreFloor {
+public:
+    explicit ScoreFloor(std::size_t k);
+
+    float value() const { return value_; }
+    void add(float score, std::int64_t document);
+
+private:
+    std::size_t k_;  // 0: nothing is known
+    float value_;
+    std::vector<flat::Neighbor> best_;  // a heap: the k-th best in front
+};
 
 // Scores packed queries against documents; one thread's. Documents are cut into blocks of tokens that stay in
 // the first-level cache while every panel of query tokens meets them; halves and codes are unpacked there,
@@ -21,8 +37,9 @@ public:
 
     DocumentScorer(const MaxSimKernels& kernels, const PackedQueries& queries, const Documents& documents);
 
-    // out[q * count + i] = MaxSim of query q with documents[i], none of which may be empty.
-    void score(const std::int64_t* documents, std::size_t count, float* out);
+    // out[q * count + i] = MaxSim of query q with documents[i], none of which may be empty. With `floor`, to
+    // which they are added, and one query: or -inf where it is certainly below.
+    void score(const std::int64_t* documents, std::size_t count, float* out, ScoreFloor* floor = nullptr);
 
 private:
     // Consecutive tokens of one document.
@@ -37,6 +54,7 @@ private:
     void unpack(std::size_t first_piece, std::size_t last_piece);
     void multiply(std::size_t first_piece, std::size_t last_piece);
     FetchAhead ahead_of(std::size_t piece) const;
+    void raise_filtered(const std::int64_t* documents, ScoreFloor* floor);
 
     const MaxSimKernels& kernels_;
     const PackedQueries& queries_;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "flat/nearest.h"
@@ -184,6 +185,46 @@ std::size_t queries_of_pass(const Queries& queries, std::size_t first, const Doc
     return last - first;
 }
 
+// As `score`; with `k`, candidates that are certainly not among a query's k best may get -inf.
+void score_for(const KernelTable& kernels, const Queries& queries, const Documents& documents,
+               const Candidates& candidates, std::optional<std::size_t> k, const Resources& resources,
+               float* scores_out) {
+    const std::size_t tokens =
+        documents.count == 0 ? 0 : documents.end(documents.count - 1) / documents.count;
+    const std::size_t terms = tokens * candidates.each * documents.dims * query_tokens(queries);
+    const std::size_t threads = useful_threads(terms, resources);
+    // A query's candidates stay together unless there are too few queries for the threads.
+    const bool cut = threads > 1 && queries.count < 4 * threads;
+    const std::size_t part = cut ? kCandidatesPerTask : std::max<std::size_t>(candidates.each, 1);
+    const std::size_t parts = (candidates.each + part - 1) / part;
+    std::fill(scores_out, scores_out + queries.count * candidates.each, -kInfinity);
+    Workers(threads, resources.pool).run(queries.count * parts, [&](std::size_t task) {
+        const std::size_t q = task / parts, first = task % parts * part;
+        const std::size_t last = std::min(first + part, candidates.each);
+        const PackedQueries packed(kernels, {queries.tokens, queries.offsets + q, 1}, documents.dims,
+                                   documents.type);
+        DocumentScorer scorer(*kernels.maxsim, packed, documents);
+        ScoreFloor floor(k.value_or(0));
+        std::int64_t batch[DocumentScorer::kBatch];
+        std::size_t places[DocumentScorer::kBatch];
+        float scores[DocumentScorer::kBatch];
+        std::size_t count = 0;
+        for (std::size_t i = first; i < last; ++i) {
+            const std::int64_t document = candidates.documents[q * candidates.each + i];
+            const auto number = static_cast<std::size_t>(document);
+            if (document >= 0 && documents.begin(number) < documents.end(number)) {
+                batch[count] = document;
+                places[count++] = i;
+            }
+            if (count < DocumentScorer::kBatch && i + 1 < last) continue;
+            if (resources.cancel != nullptr && resources.cancel->is_set()) throw Cancelled();
+            scorer.score(batch, count, scores, k ? &floor : nullptr);
+            for (std::size_t j = 0; j < count; ++j) scores_out[q * candidates.each + places[j]] = scores[j];
+            count = 0;
+        }
+    });
+}
+
 }  // namespace
 
 void search(const KernelTable& kernels, const Queries& queries, const Documents& documents, Metric metric,
@@ -212,46 +253,14 @@ void search(const KernelTable& kernels, const Queries& queries, const Documents&
 
 void score(const KernelTable& kernels, const Queries& queries, const Documents& documents,
            const Candidates& candidates, const Resources& resources, float* scores_out) {
-    const std::size_t tokens =
-        documents.count == 0 ? 0 : documents.end(documents.count - 1) / documents.count;
-    const std::size_t terms = tokens * candidates.each * documents.dims * query_tokens(queries);
-    const std::size_t threads = useful_threads(terms, resources);
-    // A query's candidates stay together unless there are too few queries for the threads.
-    const bool cut = threads > 1 && queries.count < 4 * threads;
-    const std::size_t part = cut ? kCandidatesPerTask : std::max<std::size_t>(candidates.each, 1);
-    const std::size_t parts = (candidates.each + part - 1) / part;
-    std::fill(scores_out, scores_out + queries.count * candidates.each, -kInfinity);
-    Workers(threads, resources.pool).run(queries.count * parts, [&](std::size_t task) {
-        const std::size_t q = task / parts, first = task % parts * part;
-        const std::size_t last = std::min(first + part, candidates.each);
-        const PackedQueries packed(kernels, {queries.tokens, queries.offsets + q, 1}, documents.dims,
-                                   documents.type);
-        DocumentScorer scorer(*kernels.maxsim, packed, documents);
-        std::int64_t batch[DocumentScorer::kBatch];
-        std::size_t places[DocumentScorer::kBatch];
-        float scores[DocumentScorer::kBatch];
-        std::size_t count = 0;
-        for (std::size_t i = first; i < last; ++i) {
-            const std::int64_t document = candidates.documents[q * candidates.each + i];
-            const auto number = static_cast<std::size_t>(document);
-            if (document >= 0 && documents.begin(number) < documents.end(number)) {
-                batch[count] = document;
-                places[count++] = i;
-            }
-            if (count < DocumentScorer::kBatch && i + 1 < last) continue;
-            if (resources.cancel != nullptr && resources.cancel->is_set()) throw Cancelled();
-            scorer.score(batch, count, scores);
-            for (std::size_t j = 0; j < count; ++j) scores_out[q * candidates.each + places[j]] = scores[j];
-            count = 0;
-        }
-    });
+    score_for(kernels, queries, documents, candidates, std::nullopt, resources, scores_out);
 }
 
 void rerank(const KernelTable& kernels, const Queries& queries, const Documents& documents,
             const Candidates& candidates, std::size_t k, const Resources& resources,
             std::int64_t* documents_out, float* distances_out) {
     std::vector<float> scores(queries.count * candidates.each);
-    score(kernels, queries, documents, candidates, resources, scores.data());
+    score_for(kernels, queries, documents, candidates, k, resources, scores.data());
     std::vector<Neighbor> found;
     for (std::size_t q = 0; q < queries.count; ++q) {
         found.clear();

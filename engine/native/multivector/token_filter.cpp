@@ -14,6 +14,7 @@ constexpr std::size_t kNearTokens = 64;       // multiplied at once
 constexpr std::size_t kDocumentTokens = 32;   // documents of fewer have a maximum in too many of them
 constexpr double kRounding = 0x1p-9;          // bfloat16: 8 bits of significand
 constexpr double kSumRounding = 0x1p-22;      // of both sums, per dimension
+constexpr double kScoreRounding = 0x1p-16;    // of the floats' sum of up to a panel of maxima
 constexpr float kSlack = 1.01f;               // for the roundings of the bound itself
 constexpr float kFlushedSquare = 0x1p-120f;   // what a lane of squares may lose to flushed denormals
 constexpr float kFlushedProduct = 0x1p-110f;  // the same of a product
@@ -85,12 +86,29 @@ void FilteredMaxima::pack_query() {
     }
 }
 
-// A token whose rounded product is below the floor has no product above that of the best rounded one. Not
-// finite bounds let all pass.
-void FilteredMaxima::set_floors() {
+// At least the length of every token of the block.
+float FilteredMaxima::longest_token() const {
     float squares = static_cast<float>(stride_) * kFlushedSquare;
     for (const float lane : squares_) squares += lane;
-    const float longest = kSlack * std::sqrt(squares);
+    return kSlack * std::sqrt(squares);
+}
+
+// Whether the sum of the largest products is below `floor` even if every rounding went against it. Bounds
+// that are not finite are never below.
+bool FilteredMaxima::certainly_below(float floor, float longest) const {
+    double sum = 0.0, size = 0.0;
+    const std::size_t tokens = queries_.tokens() - panel_.first;
+    for (std::size_t lane = 0; lane < tokens; ++lane) {
+        const double bound = rounded_maxima_[lane] + margins_[lane] * longest + kFlushedProduct;
+        sum += bound;
+        size += std::abs(bound) + margins_[lane] * longest;
+    }
+    return sum + kScoreRounding * size < floor;
+}
+
+// A token whose rounded product is below the floor has no product above that of the best rounded one. Not
+// finite bounds let all pass.
+void FilteredMaxima::set_floors(float longest) {
     const std::size_t tokens = queries_.tokens() - panel_.first;  // lanes beyond repeat others or are empty
     for (std::size_t lane = 0; lane < width_; ++lane) {
         floors_[lane] = lane < tokens
@@ -99,7 +117,8 @@ void FilteredMaxima::set_floors() {
     }
 }
 
-void FilteredMaxima::raise(std::size_t first, std::size_t count, FetchAhead ahead, float* maxima) {
+void FilteredMaxima::raise(std::size_t first, std::size_t count, FetchAhead ahead, float floor,
+                           float* maxima) {
     const std::size_t dims = documents_.dims;
     const auto* tokens = reinterpret_cast<const std::uint16_t*>(documents_.tokens) + first * dims;
     std::fill(squares_.begin(), squares_.end(), 0.0f);
@@ -118,7 +137,9 @@ void FilteredMaxima::raise(std::size_t first, std::size_t count, FetchAhead ahea
                         stride_ / 2, rounded_maxima_.data(), products_.data() + token * width_, next});
         token += size;
     }
-    set_floors();
+    const float longest = longest_token();
+    if (certainly_below(floor, longest)) return;
+    set_floors(longest);
     const std::size_t near =
         filter_.near_tokens(products_.data(), count, panel_.vectors, floors_.data(), near_.data());
     multiply_near(tokens, near, maxima);

@@ -23,12 +23,15 @@ public:
 
     FilteredMaxima(const MaxSimKernels& kernels, const PackedQueries& queries, const Documents& documents);
 
-    // Raises `maxima` to the products with tokens first .. first + count of the documents.
-    void raise(std::size_t first, std::size_t count, FetchAhead ahead, float* maxima);
+    // Raises `maxima` to the products with tokens first .. first + count of the documents, unless the query
+    // tokens' largest ones certainly sum up to less than `floor`: then they stay as they are.
+    void raise(std::size_t first, std::size_t count, FetchAhead ahead, float floor, float* maxima);
 
 private:
     void pack_query();
-    void set_floors();
+    float longest_token() const;
+    bool certainly_below(float floor, float longest) const;
+    void set_floors(float longest);
     void multiply_near(const std::uint16_t* tokens, std::size_t near, float* maxima);
 
     const MaxSimKernels& kernels_;
