@@ -87,13 +87,9 @@ class Projected:
 
     @property
     def label(self) -> str:
-        """What was searched."""
-        learned = {
-            "queries": ", learned from rows and training queries",
-            "rows": ", learned from rows",
-            "none": "",
-        }
-        return f"{self.kind}, {self.dimensions} dimensions{learned[self.learned_from]}"
+        """What was searched: the kind, its dimensions, and what these were learned from."""
+        learned = {"queries": " from rows and queries", "rows": " from rows", "none": ""}
+        return f"{self.kind} {self.dimensions}{learned[self.learned_from]}"
 
 
 def projected(records: Sequence[Record]) -> list[Projected]:

@@ -128,7 +128,7 @@ def _rebuilt(summary: DatasetSummary) -> Table:
 def _projected(summary: DatasetSummary) -> Table:
     table = _table(f"{summary.name}: what a projection learns from, batches, 1 thread", "index")
     for column in ("ef", "recall", "queries/s"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for each in summary.projected:
         table.add_row(each.label, str(each.ef), f"{each.recall:.4f}", rate_text(each.qps))
     return table

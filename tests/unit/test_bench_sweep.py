@@ -317,7 +317,7 @@ def test_builds_take_turns_and_projections_are_compared(tmp_path: Path) -> None:
     assert kinds == {("lvq", "none", 12), ("leanvec", "rows", 12), ("leanvec", "queries", 12)}
     assert all(record["recall"] > 0.9 and record["qps"] > 0 for record in compared)
     page = (out / "report.html").read_text()
-    assert "Medians of 2 builds each" in page and "learned from rows and training queries" in page
+    assert "Medians of 2 builds each" in page and "leanvec 12 from rows and queries" in page
     again = CliRunner().invoke(app, [str(folder), *options])
     assert again.exit_code == 0 and again.output.count("measured already") == 2
     assert len(read_records(out / RESULTS)) == len(records)
