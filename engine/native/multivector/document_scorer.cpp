@@ -43,11 +43,12 @@ void ScoreFloor::add(float score, std::int64_t document) {
 }
 
 DocumentScorer::DocumentScorer(const MaxSimKernels& kernels, const PackedQueries& queries,
-                               const Documents& documents)
+                               const Documents& documents, ScoreFloor* floor)
     : kernels_(kernels),
       queries_(queries),
       documents_(documents),
-      filtered_(FilteredMaxima::pays(kernels, queries, documents)
+      floor_(floor != nullptr && floor->applies() ? floor : nullptr),
+      filtered_(FilteredMaxima::pays(kernels, queries, documents, floor_ != nullptr)
                     ? std::make_optional<FilteredMaxima>(kernels, queries, documents)
                     : std::nullopt),
       block_tokens_(block_tokens(documents, queries.as_codes(), filtered_.has_value())),
@@ -58,10 +59,10 @@ DocumentScorer::DocumentScorer(const MaxSimKernels& kernels, const PackedQueries
       steps_(queries.as_codes() ? block_tokens_ + (kBatch + 1) * kConstantsAtOnce : 0),
       biases_(steps_.size()) {}
 
-void DocumentScorer::score(const std::int64_t* documents, std::size_t count, float* out, ScoreFloor* floor) {
+void DocumentScorer::score(const std::int64_t* documents, std::size_t count, float* out) {
     std::fill_n(maxima_.data(), count * queries_.padded_tokens(), -kInfinity);
     cut(documents, count);
-    if (filtered_) raise_filtered(documents, floor);
+    if (filtered_) raise_filtered(documents);
     for (std::size_t first = 0; !filtered_ && first < pieces_.size();) {
         const std::size_t last = block_end(first);
         if (documents_.type != TokenType::f32) unpack(first, last);
@@ -75,15 +76,15 @@ void DocumentScorer::score(const std::int64_t* documents, std::size_t count, flo
     }
 }
 
-void DocumentScorer::raise_filtered(const std::int64_t* documents, ScoreFloor* floor) {
+void DocumentScorer::raise_filtered(const std::int64_t* documents) {
     for (std::size_t p = 0; p < pieces_.size(); ++p) {
         const Piece& piece = pieces_[p];
         const bool begins = p == 0 || pieces_[p - 1].place != piece.place;
         const bool ends = p + 1 == pieces_.size() || pieces_[p + 1].place != piece.place;
         float* maxima = maxima_.data() + piece.place * queries_.padded_tokens();
-        const float least = floor != nullptr && begins && ends ? floor->value() : -kInfinity;
+        const float least = floor_ != nullptr && begins && ends ? floor_->value() : -kInfinity;
         filtered_->raise(piece.first, piece.count, ahead_of(p + 1), least, maxima);
-        if (floor != nullptr && ends) floor->add(queries_.score(0, maxima), documents[piece.place]);
+        if (floor_ != nullptr && ends) floor_->add(queries_.score(0, maxima), documents[piece.place]);
     }
 }
 

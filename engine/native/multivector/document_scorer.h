@@ -20,6 +20,7 @@ public:
     explicit ScoreFloor(std::size_t k);
 
     float value() const { return value_; }
+    bool applies() const { return k_ > 0; }
     void add(float score, std::int64_t document);
 
 private:
@@ -35,11 +36,13 @@ class DocumentScorer {
 public:
     static constexpr std::size_t kBatch = 64;  // most documents at once
 
-    DocumentScorer(const MaxSimKernels& kernels, const PackedQueries& queries, const Documents& documents);
+    // floor: of one query, its scores are added to it; or nullptr.
+    DocumentScorer(const MaxSimKernels& kernels, const PackedQueries& queries, const Documents& documents,
+                   ScoreFloor* floor = nullptr);
 
-    // out[q * count + i] = MaxSim of query q with documents[i], none of which may be empty. With `floor`, to
-    // which they are added, and one query: or -inf where it is certainly below.
-    void score(const std::int64_t* documents, std::size_t count, float* out, ScoreFloor* floor = nullptr);
+    // out[q * count + i] = MaxSim of query q with documents[i], none of which may be empty; or -inf where it
+    // is certainly below the floor.
+    void score(const std::int64_t* documents, std::size_t count, float* out);
 
 private:
     // Consecutive tokens of one document.
@@ -54,11 +57,12 @@ private:
     void unpack(std::size_t first_piece, std::size_t last_piece);
     void multiply(std::size_t first_piece, std::size_t last_piece);
     FetchAhead ahead_of(std::size_t piece) const;
-    void raise_filtered(const std::int64_t* documents, ScoreFloor* floor);
+    void raise_filtered(const std::int64_t* documents);
 
     const MaxSimKernels& kernels_;
     const PackedQueries& queries_;
     const Documents& documents_;
+    ScoreFloor* floor_;
     std::optional<FilteredMaxima> filtered_;
     std::size_t block_tokens_;
     std::size_t code_stride_;

@@ -203,8 +203,8 @@ void score_for(const KernelTable& kernels, const Queries& queries, const Documen
         const std::size_t last = std::min(first + part, candidates.each);
         const PackedQueries packed(kernels, {queries.tokens, queries.offsets + q, 1}, documents.dims,
                                    documents.type);
-        DocumentScorer scorer(*kernels.maxsim, packed, documents);
         ScoreFloor floor(k.value_or(0));
+        DocumentScorer scorer(*kernels.maxsim, packed, documents, &floor);
         std::int64_t batch[DocumentScorer::kBatch];
         std::size_t places[DocumentScorer::kBatch];
         float scores[DocumentScorer::kBatch];
@@ -218,7 +218,7 @@ void score_for(const KernelTable& kernels, const Queries& queries, const Documen
             }
             if (count < DocumentScorer::kBatch && i + 1 < last) continue;
             if (resources.cancel != nullptr && resources.cancel->is_set()) throw Cancelled();
-            scorer.score(batch, count, scores, k ? &floor : nullptr);
+            scorer.score(batch, count, scores);
             for (std::size_t j = 0; j < count; ++j) scores_out[q * candidates.each + places[j]] = scores[j];
             count = 0;
         }

@@ -12,6 +12,7 @@ namespace {
 constexpr std::size_t kBlockTokens = 32;      // rounded at once: with the panel they stay in the first cache
 constexpr std::size_t kNearTokens = 64;       // multiplied at once
 constexpr std::size_t kDocumentTokens = 32;   // documents of fewer have a maximum in too many of them
+constexpr std::size_t kFlooredTokens = 8;     // the same where most need no products of floats
 constexpr double kRounding = 0x1p-9;          // bfloat16: 8 bits of significand
 constexpr double kSumRounding = 0x1p-22;      // of both sums, per dimension
 constexpr double kScoreRounding = 0x1p-16;    // of the floats' sum of up to a panel of maxima
@@ -35,11 +36,12 @@ float from_bfloat16(std::uint16_t value) {
 }  // namespace
 
 bool FilteredMaxima::pays(const MaxSimKernels& kernels, const PackedQueries& queries,
-                          const Documents& documents) {
+                          const Documents& documents, bool with_floor) {
     if (documents.type != TokenType::f16 || documents.count == 0 || queries.panels().size() != 1)
         return false;
     if (kernels.filter == nullptr || !kernels.filter->usable()) return false;
-    return documents.end(documents.count - 1) / documents.count >= kDocumentTokens &&
+    const std::size_t least = with_floor ? kFlooredTokens : kDocumentTokens;
+    return documents.end(documents.count - 1) / documents.count >= least &&
            documents.dims >= kernels.filter->alignment;
 }
 

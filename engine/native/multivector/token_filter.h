@@ -18,8 +18,10 @@ class FilteredMaxima {
 public:
     static constexpr std::size_t kTokensMax = 256;  // of one call
 
-    // Whether there are kernels for it here and it is worth its rounding.
-    static bool pays(const MaxSimKernels& kernels, const PackedQueries& queries, const Documents& documents);
+    // Whether there are kernels for it here and it is worth its rounding: for shorter documents, too, if most
+    // of them are going to be below a floor.
+    static bool pays(const MaxSimKernels& kernels, const PackedQueries& queries, const Documents& documents,
+                     bool with_floor);
 
     FilteredMaxima(const MaxSimKernels& kernels, const PackedQueries& queries, const Documents& documents);
 
