@@ -16,10 +16,30 @@ if TYPE_CHECKING:
 
 Hits = list[ScoredPoint]
 Outcome = Hits | Exception
-Waiting = tuple[SearchRequest, asyncio.Future[Hits]]
 
 INLINE_BYTES_MAX: Final = 32 * 2**20
 """Estimated bytes scanned up to which a batch runs on the event loop's thread: a few milliseconds at most."""
+
+
+class _Asked:
+    """Searches that came together: one future for the outcomes of all, in their order."""
+
+    __slots__ = ("_missing", "_outcomes", "future")
+
+    def __init__(self, count: int, future: asyncio.Future[list[Outcome]]) -> None:
+        self.future = future
+        self._missing = count
+        self._outcomes: list[Outcome] = [[]] * count
+
+    def put(self, at: int, outcome: Outcome) -> None:
+        """The outcome of one of them; the last one completes the future, if somebody still waits for it."""
+        self._outcomes[at] = outcome
+        self._missing -= 1
+        if not self._missing and not self.future.done():
+            self.future.set_result(self._outcomes)
+
+
+Waiting = tuple[SearchRequest, _Asked, int]
 
 
 class SearchQueue:
@@ -41,23 +61,33 @@ class SearchQueue:
         self._waiting: list[Waiting] = []
         self._flush_planned = False
 
-    def submit(self, request: SearchRequest) -> asyncio.Future[Hits]:
-        """The hits, or the engine's error, of one search."""
+    async def submit(self, request: SearchRequest) -> Hits:
+        """The hits of one search; raises the engine's error."""
+        (outcome,) = await self.submit_all([request])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def submit_all(self, requests: Sequence[SearchRequest]) -> asyncio.Future[list[Outcome]]:
+        """For each search its hits or the engine's error."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Hits] = loop.create_future()
-        self._waiting.append((request, future))
+        asked = _Asked(len(requests), loop.create_future())
+        if not requests:
+            asked.future.set_result([])
+            return asked.future
+        self._waiting += [(request, asked, at) for at, request in enumerate(requests)]
         if not self._flush_planned:
             self._flush_planned = True
             loop.call_soon(self._flush)
-        return future
+        return asked.future
 
     def _flush(self) -> None:
         self._flush_planned = False
         collection = self._collection()
-        self._waiting = [entry for entry in self._waiting if not entry[1].done()]
+        self._waiting = [entry for entry in self._waiting if not entry[1].future.done()]
         while self._waiting and collection is not None:
             batch = self._waiting[: limits.SEARCH_BATCH_MAX]
-            requests = [request for request, _ in batch]
+            requests = [request for request, _, _ in batch]
             cheap = _is_cheap(collection, requests)
             if not cheap and not self._free_workers:
                 return
@@ -99,10 +129,5 @@ def _search(collection: "Collection", requests: Sequence[SearchRequest]) -> list
 
 
 def _resolve(batch: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
-    for (_, future), outcome in zip(batch, outcomes, strict=True):
-        if future.done():
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+    for (_, asked, at), outcome in zip(batch, outcomes, strict=True):
+        asked.put(at, outcome)

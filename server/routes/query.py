@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from nearfield.engine import limits
 from nearfield.engine.errors import InvalidRequest, NotFound, Unprocessable
 from nearfield.engine.point import PointId, id_to_json
-from nearfield.engine.query import PayloadSelector, ScoredPoint, ScrollRequest, SearchRequest
+from nearfield.engine.query import PayloadSelector, ScrollRequest, SearchRequest
 from nearfield.server.codec.answers import hits_json, listed_json, success
 from nearfield.server.codec.decode import RequestBody
 from nearfield.server.codec.query import (
@@ -28,6 +28,7 @@ from nearfield.server.exchange import STARTED, body_of, decoded, reply, service_
 from nearfield.server.openapi import documented
 from nearfield.server.routes.parameters import CollectionName, ReadTimeout, within
 from nearfield.server.schemas import query as schemas
+from nearfield.server.search_queue import Hits, Outcome
 from nearfield.server.service import Service
 
 if TYPE_CHECKING:
@@ -120,21 +121,22 @@ async def _answer_all(
     questions = [question(body, f"searches[{i}].") for i, body in enumerate(bodies)]
     found = await service.collection(collection)
     queue = service.search_queue(found)
+    searches = [wanted for wanted in questions if isinstance(wanted, SearchRequest)]
     async with within(timeout_s):
-        # Searches go straight to the queue: a task for each would cost more than its search.
-        outcomes = await asyncio.gather(
-            *(
-                queue.submit(wanted) if isinstance(wanted, SearchRequest) else _answer(service, found, wanted)
-                for wanted in questions
-            ),
+        # The searches have one future: one for each would cost as much as its search.
+        found_all, *others = await asyncio.gather(
+            queue.submit_all(searches),
+            *(_answer(service, found, each) for each in questions if not isinstance(each, SearchRequest)),
             return_exceptions=True,
         )
+    hits, rest = iter(cast(list[Outcome], found_all)), iter(others)
     answers: list[list[dict[str, Any]]] = []
-    for i, (wanted, outcome) in enumerate(zip(questions, outcomes, strict=True)):
+    for i, wanted in enumerate(questions):
+        outcome = next(hits) if isinstance(wanted, SearchRequest) else next(rest)
         if isinstance(outcome, BaseException):
             raise _at(f"searches[{i}]", outcome)
         if isinstance(wanted, SearchRequest):
-            answers.append(hits_json(cast(list[ScoredPoint], outcome), wanted.with_payload.enabled))
+            answers.append(hits_json(cast(Hits, outcome), wanted.with_payload.enabled))
         else:
             answers.append(cast(list[dict[str, Any]], outcome))
     return answers
