@@ -12,6 +12,10 @@ from nearfield.engine.segment import bitmap
 
 _DTYPES: Final = ("float32", "float16", "uint8")
 _CHECK_ROWS: Final = 16_384
+# Compared with these, a dtype costs a tenth of what it does with the scalar types.
+_FLOAT32: Final = np.dtype(np.float32)
+_UINT64: Final = np.dtype(np.uint64)
+_BOOL: Final = np.dtype(np.bool_)
 
 
 def check_rows(value: ArrayLike, name: str) -> Rows:
@@ -44,13 +48,14 @@ def check_queries(value: ArrayLike, dimensions: int, name: str = "queries") -> N
         InvalidRequest: another shape, or values that are not finite numbers.
     """
     array = np.asarray(value)
-    if array.dtype != np.float32 and array.dtype.kind not in "fiu":
+    is_float32 = array.dtype == _FLOAT32
+    if not is_float32 and array.dtype.kind not in "fiu":
         raise InvalidRequest(f"{name} must be numbers, got {array.dtype}", name)
     if array.ndim == 1:
-        array = array[None, :]
+        array = array[None]
     if array.ndim != 2 or array.shape[1] != dimensions:
         raise InvalidRequest(f"{name} must be an array [nq, {dimensions}], got shape {array.shape}", name)
-    if array.dtype != np.float32:
+    if not is_float32:
         array = _to_float32(array)
     converted: NDArray[np.float32] = np.ascontiguousarray(array)
     if not _native.all_finite(converted):
@@ -86,9 +91,10 @@ def check_allow(
     if allow is None:
         return None
     words = bitmap.word_count(count)
-    if allow.dtype == np.uint64 and allow.shape == (words,):
+    dtype = allow.dtype
+    if dtype == _UINT64 and allow.shape == (words,):
         return bitmap.cut(cast(bitmap.Words, allow), count)
-    if allow.dtype == np.bool_ and allow.shape == (count,):
+    if dtype == _BOOL and allow.shape == (count,):
         return bitmap.from_bools(cast(NDArray[np.bool_], allow))
     got = f"{allow.dtype} {list(allow.shape)}"
     raise InvalidRequest(f"allow must be bool [{count}] or uint64 [{words}], got {got}", "allow")

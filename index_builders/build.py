@@ -60,6 +60,8 @@ class Index:
         self.spec = spec
         self._rows = rows
         self._inner = inner
+        self._count = inner.count
+        self._dimensions = inner.dimensions
 
     @property
     def kind(self) -> str:
@@ -74,12 +76,12 @@ class Index:
     @property
     def count(self) -> int:
         """Number of rows."""
-        return self._inner.count
+        return self._count
 
     @property
     def dimensions(self) -> int:
         """Number of dimensions."""
-        return self._inner.dimensions
+        return self._dimensions
 
     def search(
         self,
@@ -111,10 +113,11 @@ class Index:
         Raises:
             InvalidRequest: wrong shape, NaN or infinite values, or a k or knob out of range.
         """
-        prepared = check_queries(queries, self.dimensions)
+        prepared = check_queries(queries, self._dimensions)
         check_k(k)
-        words = check_allow(allow, self.count)
-        hits = self._inner.search(prepared, int(k), {**knobs, "threads": threads}, words)
+        words = None if allow is None else check_allow(allow, self._count)
+        knobs["threads"] = threads
+        hits = self._inner.search(prepared, int(k), knobs, words)
         return hits.rows, hits.distances
 
     @property

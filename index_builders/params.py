@@ -111,6 +111,8 @@ def knob(params: Mapping[str, Any], name: str) -> int | None:
     value = params.get(name)
     if value is None:
         return None
+    if type(value) is int and value >= 1:  # nearly always, and asked several times in a search
+        return value
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InvalidRequest(f"{name} must be an integer of at least 1, got {value!r:.80}", f"params.{name}")
     return value

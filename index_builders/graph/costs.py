@@ -1,7 +1,9 @@
 """What the ways to answer a filtered search of a graph cost, and which is the cheapest."""
 
 import math
+from bisect import bisect_right
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 # Nanoseconds on one thread of a Zen 5 core, one query per call, beyond what every call takes; measured by
@@ -24,6 +26,12 @@ class Plan(Enum):
     WALK = 2
 
 
+# Every search asks, and the names of an enumeration are looked up slowly.
+SCAN_ROWS: Final = Plan.SCAN_ROWS
+SCAN_CODES: Final = Plan.SCAN_CODES
+_WALK: Final = Plan.WALK
+
+
 class SearchCosts:
     """Costs over one index.
 
@@ -35,17 +43,14 @@ class SearchCosts:
     def __init__(self, count: int, row_bytes: int) -> None:
         self._count = count
         self._row_ns = _ROW_LINE_NS * -(-row_bytes // _LINE_BYTES)
+        self._most = lru_cache(maxsize=256)(self._scanned_most)  # the same few are asked for by every search
 
     def plan(self, ef: int, k: int, allowed: int) -> tuple[Plan, int]:
         """The cheapest way to the k nearest of `allowed` rows, and the window of its search."""
-        if allowed <= k:
-            return Plan.SCAN_ROWS, 0
-        window = self._window(ef, allowed)
-        walk = _WALK_START_NS + _CANDIDATE_NS * window
-        codes = _CODES_START_NS + _CODE_NS * allowed
-        if self._row_ns * allowed <= (codes if codes < walk else walk):
-            return Plan.SCAN_ROWS, 0
-        return (Plan.SCAN_CODES, ef) if codes < walk else (Plan.WALK, window)
+        rows_most, codes_most = self._most(ef, k)
+        if allowed <= rows_most:
+            return SCAN_ROWS, 0
+        return (SCAN_CODES, ef) if allowed <= codes_most else (_WALK, self._window(ef, allowed))
 
     def equivalent_scan_rows(self, ef: int, k: int, allowed: int) -> float:
         """How many full-precision rows a scan reads in the time of that plan."""
@@ -55,6 +60,28 @@ class SearchCosts:
         if plan is Plan.WALK:
             return (_WALK_START_NS + _CANDIDATE_NS * window) / self._row_ns
         return (_CODES_START_NS + _CODE_NS * allowed) / self._row_ns
+
+    def _scanned_most(self, ef: int, k: int) -> tuple[int, int]:
+        """Up to how many allowed rows full rows are scanned, and up to how many codes.
+
+        A scan costs more with every row that is allowed, a walk less: each way has one stretch.
+        """
+
+        def place(allowed: int) -> int:
+            return self._cheapest(ef, k, allowed).value
+
+        allowed = range(self._count + 1)
+        rows, codes = (bisect_right(allowed, plan.value, key=place) - 1 for plan in (SCAN_ROWS, SCAN_CODES))
+        return rows, codes
+
+    def _cheapest(self, ef: int, k: int, allowed: int) -> Plan:
+        if allowed <= k:
+            return SCAN_ROWS
+        walk = _WALK_START_NS + _CANDIDATE_NS * self._window(ef, allowed)
+        codes = _CODES_START_NS + _CODE_NS * allowed
+        if self._row_ns * allowed <= min(codes, walk):
+            return SCAN_ROWS
+        return SCAN_CODES if codes < walk else _WALK
 
     def _window(self, ef: int, allowed: int) -> int:
         """A walk meets rows whether they are allowed or not."""

@@ -361,6 +361,7 @@ int main(int count, char** arguments) {
             compare_tier(*tier, dims, random);
             compare_codes(*tier->codes, dims);
         }
+        for (const std::size_t dims : {384, 784, 1024, 1025, 1536}) compare_codes(*tier->codes, dims);
         compare_tier(*tier, 768, random);
         compare_checksums(*tier, random);
         compare_searches(*tier, random);

@@ -2,6 +2,9 @@
 
 #include <immintrin.h>
 
+#include <array>
+#include <utility>
+
 #include "kernels/code_kernels.h"
 
 namespace nearfield {
@@ -144,8 +147,52 @@ void scan_rows(const CodeScan& s) {
     }
 }
 
+// The vector stays in registers, made unsigned once instead of at every row.
+template <std::size_t Blocks>
+void dot_blocks(const std::int8_t* vector, const std::int8_t* rows, const std::int32_t* sums,
+                std::size_t count, std::int32_t* out) {
+    const __m512i top = _mm512_set1_epi8(static_cast<char>(0x80));
+    __m512i shifted[Blocks];
+    for (std::size_t b = 0; b < Blocks; ++b)
+        shifted[b] = _mm512_xor_si512(_mm512_loadu_si512(vector + b * kBlock), top);
+    std::size_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        const std::int8_t* row = rows + i * Blocks * kBlock;
+        __m512i total[4];
+        for (__m512i& sum : total) sum = _mm512_setzero_si512();
+        for (std::size_t b = 0; b < Blocks; ++b) {
+            for (std::size_t j = 0; j < 4; ++j) {
+                total[j] = _mm512_dpbusd_epi32(total[j], shifted[b],
+                                               _mm512_loadu_si512(row + (j * Blocks + b) * kBlock));
+            }
+        }
+        const __m128i excess = _mm_slli_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(sums + i)), 7);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                         _mm_sub_epi32(totals(total[0], total[1], total[2], total[3]), excess));
+    }
+    if (i < count)
+        dot_rows(vector, rows + i * Blocks * kBlock, sums + i, Blocks * kBlock, count - i, out + i);
+}
+
+using DotBlocks = void (*)(const std::int8_t*, const std::int8_t*, const std::int32_t*, std::size_t,
+                           std::int32_t*);
+
+template <std::size_t... Blocks>
+constexpr std::array<DotBlocks, sizeof...(Blocks)> dots_by_blocks(std::index_sequence<Blocks...>) {
+    return {dot_blocks<Blocks + 1>...};
+}
+constexpr auto kDotsByBlocks = dots_by_blocks(std::make_index_sequence<16>());
+
+void dot_rows_by_blocks(const std::int8_t* vector, const std::int8_t* rows, const std::int32_t* sums,
+                        std::size_t dims, std::size_t count, std::int32_t* out) {
+    const std::size_t blocks = dims / kBlock;
+    if (blocks == 0 || blocks > kDotsByBlocks.size()) return dot_rows(vector, rows, sums, dims, count, out);
+    kDotsByBlocks[blocks - 1](vector, rows, sums, count, out);
+}
+
 }  // namespace
 
-const CodeKernels kAvx512CodeKernels = {"avx512", scan_rows<4>, scan_rows<8>, quantize, dot_rows, dot_tile};
+const CodeKernels kAvx512CodeKernels = {"avx512", scan_rows<4>,       scan_rows<8>,
+                                        quantize, dot_rows_by_blocks, dot_tile};
 
 }  // namespace nearfield
