@@ -13,10 +13,6 @@ BODY: Final = "nearfield.body"
 """Key of the scope under which the gateway leaves the whole body."""
 STARTED: Final = "nearfield.started"
 """Key of the scope under which the gateway leaves `perf_counter()` at the request's head."""
-ANSWER: Final = "nearfield.answer"
-"""Key of the scope under which the protocol leaves a function that sends a whole JSON answer 200.
-
-It gives False, and sends nothing, where the answer has to go the framework's way."""
 
 T = TypeVar("T")
 

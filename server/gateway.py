@@ -15,7 +15,7 @@ from nearfield.engine.errors import TooManyRequests
 from nearfield.server.body import BodyBudget, BodyReader, Disconnected
 from nearfield.server.codec.answers import failure
 from nearfield.server.errors import Unauthorized, log_failure, status_of
-from nearfield.server.exchange import ANSWER, BODY, STARTED
+from nearfield.server.exchange import BODY, STARTED
 from nearfield.server.routes.query import QUERY_PATH, answer_query
 from nearfield.server.service import Service
 
@@ -121,11 +121,9 @@ class Gateway:
             return
         exchange.route = QUERY_PATH
         timeout_s = int(plain[1]) if plain[1] else None
-        body = await answer_query(self._service, collection, scope[BODY], exchange.started, timeout_s)
-        if ANSWER in scope and scope[ANSWER](body):
-            exchange.status = 200
-        else:
-            await exchange.answer(200, body)
+        await exchange.answer(
+            200, await answer_query(self._service, collection, scope[BODY], exchange.started, timeout_s)
+        )
 
     def _admit(self, scope: Scope) -> None:
         if self._key is not None and scope["path"] not in _OPEN_PATHS and not self._has_key(scope):

@@ -1,16 +1,12 @@
 """uvicorn's HTTP protocol, with a deadline for request heads, and with answers sent in one piece."""
 
 import asyncio
-from functools import partial
 from typing import Any, ClassVar, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-
-from nearfield.server.exchange import ANSWER
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _ANSWER: Final = b"HTTP/1.1 "
 _CONTINUE: Final = b"HTTP/1.1 100"
-_JSON_HEAD: Final = b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 _COPIED_BYTES_MAX: Final = 64 * 2**10
 
 
@@ -43,12 +39,6 @@ class _WholeAnswers:
             self._transport.write(head + data)
         else:
             self._transport.writelines((head, data))
-
-    def write_whole(self, head: bytes, body: bytes) -> None:
-        """Send a whole answer."""
-        self._flush()
-        self._head = head
-        self.write(body)
 
     def close(self) -> None:
         """Send what is kept, then close."""
@@ -100,8 +90,6 @@ class TimedHttpProtocol(HttpToolsProtocol):
         """The last byte of a head."""
         self._in_head = False
         super().on_headers_complete()
-        # The request's task has not begun: it finds this in its scope.
-        cast(dict[str, Any], self.scope)[ANSWER] = partial(_answer, self.cycle)
 
     def _watch_head(self) -> None:
         if self._in_head == (self._head_timer is not None):
@@ -111,16 +99,3 @@ class TimedHttpProtocol(HttpToolsProtocol):
         else:
             self._head_timer.cancel()
             self._head_timer = None
-
-
-def _answer(cycle: RequestResponseCycle, body: bytes) -> bool:
-    """Send a whole JSON answer 200 without messages and checks of headers; False where that does not do."""
-    if cycle.response_started or cycle.disconnected or not cycle.keep_alive or cycle.flow.write_paused:
-        return False
-    cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
-    own = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
-    cast(_WholeAnswers, cycle.transport).write_whole(_JSON_HEAD % (own, len(body)), body)
-    cycle.message_event.set()
-    cycle.on_response()
-    return True

@@ -1,7 +1,5 @@
 """Searching: forms of a query, options, batches, and the older routes."""
 
-import json
-import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -131,54 +129,6 @@ def test_the_short_way_answers_like_the_route(api: httpx.Client, kept: str) -> N
                 short.status_code,
                 {**short.json(), "time": 0},
             )
-
-
-def _read_answers(connection: socket.socket, count: int) -> list[tuple[str, dict[str, Any]]]:
-    """Head and body of answers that may come in one piece."""
-    stream = connection.makefile("rb")
-    answers = []
-    for _ in range(count):
-        head = b"".join(iter(stream.readline, b"\r\n")).decode().lower()
-        length = next(line for line in head.splitlines() if line.startswith("content-length: "))
-        answers.append((head, json.loads(stream.read(int(length.split()[1])))))
-    return answers
-
-
-def test_heads_of_the_short_way(url: str, kept: str) -> None:
-    """Pipelined requests are answered in order, and a client that wants the connection closed is told so."""
-    target = httpx.URL(url)
-    path = f"/collections/{kept}/points/query"
-
-    def message(body: dict[str, Any], *headers: str, query: str = "") -> bytes:
-        text = json.dumps(body)
-        lines = [
-            f"POST {path}{query} HTTP/1.1",
-            "host: x",
-            f"content-length: {len(text)}",
-            *headers,
-            "",
-            text,
-        ]
-        return "\r\n".join(lines).encode()
-
-    nearest, farthest, wrong = {"query": [1, 0, 0, 0]}, {"query": [-1, 0, 0, 0]}, {"query": [1]}
-    with socket.create_connection((target.host, target.port), timeout=10) as connection:
-        connection.sendall(
-            message(nearest, query="?consistency=all")
-            + message(farthest)
-            + message(wrong)
-            + message(nearest)
-            + message(nearest, "connection: close")
-        )
-        long, short, refused, again, last = _read_answers(connection, 5)
-        assert connection.recv(1) == b""
-    heads = [sorted(head.split("\r\n")) for head, _ in (long, again)]
-    alike = [[line for line in head if not line.startswith(("date", "content-length"))] for head in heads]
-    assert alike[0] == alike[1] and "date: " in again[0]
-    assert refused[0].startswith("http/1.1 400")
-    assert "connection: close" in last[0] and "connection: close" not in again[0]
-    points = [answer["result"]["points"] for _, answer in (long, short, again, last)]
-    assert points[0] == points[2] == points[3] and _ids(points[1])[0] == 0
 
 
 def test_one_bad_query_among_concurrent_ones_fails_alone(url: str, kept: str) -> None:
