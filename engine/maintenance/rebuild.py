@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from nearfield.engine.errors import Cancelled, Corrupted
 from nearfield.engine.index.multivector import (
     ExtendingMultiVectorBuilder,
-    MultiVectorIndex,
     MultiVectorIndexBuilder,
 )
 from nearfield.engine.index.protocol import (
@@ -19,7 +18,6 @@ from nearfield.engine.index.protocol import (
     Cancel,
     ExtendingBuilder,
     IndexBuilder,
-    VectorIndex,
 )
 from nearfield.engine.index.spec import IndexSpec
 from nearfield.engine.index.wanted import resolve_index
@@ -195,9 +193,7 @@ def _extended(
         if name in source.unverified:
             stored = parts.manifests[source.id].indexes[name]
             check_files(source.directory / stored.directory, stored)
-        if parts.schema.vectors[name].multivector is not None:
-            return _changed_documents(parts, source, segment, name, spec, origin, context)
-        return _changed_rows(parts, source, segment, name, spec, origin, context)
+        return _changed(parts, source, segment, name, spec, origin, context)
     except Cancelled:
         raise
     except Exception as error:
@@ -206,7 +202,7 @@ def _extended(
         return None
 
 
-def _changed_rows(
+def _changed(
     parts: CollectionStore,
     source: SealedSegment,
     segment: SealedSegment,
@@ -214,27 +210,17 @@ def _changed_rows(
     spec: IndexSpec,
     origin: NDArray[np.int64],
     context: BuildContext,
-) -> VectorIndex | None:
-    builder, index = parts.registry.builder(spec.kind), source.index(name)
-    if index is None or not isinstance(builder, ExtendingBuilder):
+) -> BuiltIndex | None:
+    vector = parts.schema.vectors[name]
+    if vector.multivector is not None:
+        documents, learned = parts.registry.multivector_builder(spec.kind), source.multivector_index(name)
+        if learned is None or not isinstance(documents, ExtendingMultiVectorBuilder):
+            return None
+        return documents.extend(learned, origin, segment.tokens(name), spec.params, context)
+    rows, index = parts.registry.builder(spec.kind), source.index(name)
+    if index is None or not isinstance(rows, ExtendingBuilder):
         return None
-    metric = parts.schema.vectors[name].distance.metric
-    return builder.extend(index, origin, segment.vectors(name), metric, spec.params, context)
-
-
-def _changed_documents(
-    parts: CollectionStore,
-    source: SealedSegment,
-    segment: SealedSegment,
-    name: str,
-    spec: IndexSpec,
-    origin: NDArray[np.int64],
-    context: BuildContext,
-) -> MultiVectorIndex | None:
-    builder, index = parts.registry.multivector_builder(spec.kind), source.multivector_index(name)
-    if index is None or not isinstance(builder, ExtendingMultiVectorBuilder):
-        return None
-    return builder.extend(index, origin, segment.tokens(name), spec.params, context)
+    return rows.extend(index, origin, segment.vectors(name), vector.distance.metric, spec.params, context)
 
 
 def _build(parts: CollectionStore, segment: SealedSegment, name: str, cancel: Cancel) -> None:
