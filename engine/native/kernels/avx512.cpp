@@ -51,6 +51,8 @@ inline __attribute__((always_inline)) void prefetch(const void* line) {
     _mm_prefetch(static_cast<const char*>(line), _MM_HINT_T0);
 }
 
+#include "kernels/crc32c_sse42.inl"
+
 using Bits = __m512i;
 Bits zero_bits() { return _mm512_setzero_si512(); }
 Bits load_bits(const unsigned char* from) { return _mm512_loadu_si512(from); }
@@ -60,15 +62,6 @@ std::uint64_t fold(Bits a) {
     const __m128i two = _mm_xor_si128(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
     return static_cast<std::uint64_t>(_mm_cvtsi128_si64(two) ^ _mm_extract_epi64(two, 1));
 }
-
-std::uint64_t load_word(const unsigned char* from) {
-    return static_cast<std::uint64_t>(
-        _mm_cvtsi128_si64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
-}
-std::uint32_t crc_step(std::uint32_t crc, std::uint64_t word) {
-    return static_cast<std::uint32_t>(_mm_crc32_u64(crc, word));
-}
-std::uint32_t crc_step(std::uint32_t crc, unsigned char byte) { return _mm_crc32_u8(crc, byte); }
 
 #include "kernels/crc32c_interleaved.inl"
 #include "kernels/distance_tiles.inl"

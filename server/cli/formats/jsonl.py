@@ -15,7 +15,7 @@ from nearfield.engine.point import PointBatch, PointId, VectorColumn, id_to_json
 from nearfield.engine.schema import UNNAMED
 from nearfield.server.cli.formats.base import FileError, ReadOptions, VectorShape
 from nearfield.server.cli.formats.part_file import PartFile
-from nearfield.server.cli.formats.sidecar import chunks, count_lines, read_id, to_payload
+from nearfield.server.cli.formats.sidecar import chunks, count_lines, parse_line, read_id, to_payload
 
 LINES_LOOKED_AT = 1_000
 """First lines whose vectors tell the names and sizes, when a collection has to be created."""
@@ -37,7 +37,8 @@ class JsonlSource:
         self.count = count_lines(path)
         shapes: dict[str, VectorShape] = {}
         with path.open("rb") as stream:
-            first = [self._parse(line, row) for row, line in enumerate(islice(stream, LINES_LOOKED_AT))]
+            looked_at = enumerate(islice(stream, LINES_LOOKED_AT))
+            first = [parse_line(path, line, row) for row, line in looked_at]
         if not first:
             raise FileError(path, "no point in it (the file is empty)")
         self._has_ids = self._id_key in first[0]
@@ -55,7 +56,7 @@ class JsonlSource:
         with self._path.open("rb") as stream:
             row = start
             for lines in chunks(islice(stream, start, None), size):
-                items = [self._parse(line, row + i) for i, line in enumerate(lines)]
+                items = [parse_line(self._path, line, row + i) for i, line in enumerate(lines)]
                 yield self._batch(items, row)
                 row += len(items)
 
@@ -99,15 +100,6 @@ class JsonlSource:
                     where = f"line {first + point + 1}"
                     raise FileError(self._path, f"{where}: vector {name!r} is not all numbers") from error
             raise
-
-    def _parse(self, line: bytes, row: int) -> dict[str, Any]:
-        try:
-            item = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise FileError(self._path, f"line {row + 1}: not JSON ({error})") from error
-        if not isinstance(item, dict):
-            raise FileError(self._path, f"line {row + 1}: expected a JSON object, found {line[:40]!r}")
-        return item
 
     def _vectors(self, item: dict[str, Any], row: int) -> dict[str, list[Any]]:
         found = item.get(self._vector_key)

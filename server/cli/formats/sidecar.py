@@ -92,26 +92,18 @@ class JsonlSidecar:
         with path.open("rb") as stream:
             first = stream.readline()
         self.has_ids = points or (
-            id_column is not None and bool(first) and id_column in self._parse(first, 0)
+            id_column is not None and bool(first) and id_column in parse_line(self._path, first, 0)
         )
 
     def slices(self, start: int, size: int) -> Iterator[Slice]:
         """See Sidecar."""
         with self._path.open("rb") as stream:
             for number, lines in enumerate(chunks(islice(stream, start, None), size)):
-                objects = [self._parse(line, start + number * size + i) for i, line in enumerate(lines)]
-                ids = [self._id(item, start + number * size + i) for i, item in enumerate(objects)]
+                row = start + number * size
+                objects = [parse_line(self._path, line, row + i) for i, line in enumerate(lines)]
+                ids = [self._id(item, row + i) for i, item in enumerate(objects)]
                 payloads = [item.get("payload") if self._points else item for item in objects]
                 yield ids if self.has_ids else None, [to_payload(payload) for payload in payloads]
-
-    def _parse(self, line: bytes, row: int) -> dict[str, Any]:
-        try:
-            item = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise FileError(self._path, f"line {row + 1}: not JSON ({error})") from error
-        if not isinstance(item, dict):
-            raise FileError(self._path, f"line {row + 1}: expected a JSON object, found {line[:40]!r}")
-        return item
 
     def _id(self, item: dict[str, Any], row: int) -> PointId:
         if not self.has_ids:
@@ -201,6 +193,21 @@ def read_id(value: object, path: Path, where: str) -> PointId:
         return parse_id(value)
     except InvalidRequest as error:
         raise FileError(path, f"{where}: {error.message}") from error
+
+
+def parse_line(path: Path, line: bytes, row: int) -> dict[str, Any]:
+    """The JSON object of one line; `row` counts from 0.
+
+    Raises:
+        FileError: it is something else.
+    """
+    try:
+        item = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise FileError(path, f"line {row + 1}: not JSON ({error})") from error
+    if not isinstance(item, dict):
+        raise FileError(path, f"line {row + 1}: expected a JSON object, found {line[:40]!r}")
+    return item
 
 
 def count_lines(path: Path) -> int:
