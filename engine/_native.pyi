@@ -89,6 +89,22 @@ def stream_read(data: Buffer | numpy.typing.NDArray[Any], streams: int = 1, pref
         a number that depends on the bytes, so that reading them cannot be skipped.
     """
 
+def all_finite(values: numpy.typing.NDArray[numpy.float32]) -> bool:
+    """
+    Whether no value of a C-contiguous float32 array of any shape is infinite or NaN.
+
+    Raises:
+        ValueError: not a C-contiguous float32 array.
+    """
+
+def parse_json_numbers(text: bytes) -> numpy.typing.NDArray[numpy.float32] | None:
+    """
+    The float32 [n] of a JSON array of n numbers, each by way of the nearest double.
+
+    None for everything else: an empty array, another value, an element that is no number, bad syntax, a number
+    beyond the range of float32. Saying what is wrong is left to a JSON library.
+    """
+
 def bits_at(positions: numpy.typing.NDArray[numpy.int64], length: int) -> numpy.typing.NDArray[numpy.uint64]:
     """
     A bitmap uint64 [ceil(length / 64)] with some bits set.
@@ -108,20 +124,49 @@ def count_bits(words: numpy.typing.NDArray[numpy.uint64]) -> int:
         ValueError: not a C-contiguous uint64 [n].
     """
 
-def all_finite(values: numpy.typing.NDArray[numpy.float32]) -> bool:
+def set_bits(words: numpy.typing.NDArray[numpy.uint64], positions: numpy.typing.NDArray[numpy.uint32]) -> None:
     """
-    Whether no value of a C-contiguous float32 array of any shape is infinite or NaN.
+    Set some bits of a bitmap.
+
+    Args:
+        words: uint64 [n], changed in place.
+        positions: uint32 [m], each below 64 n, in any order.
 
     Raises:
-        ValueError: not a C-contiguous float32 array.
+        ValueError: not such C-contiguous arrays, or a position outside the bitmap.
     """
 
-def parse_json_numbers(text: bytes) -> numpy.typing.NDArray[numpy.float32] | None:
+def mark_range(words: numpy.typing.NDArray[numpy.uint64], codes: numpy.typing.NDArray[numpy.uint8] | numpy.typing.NDArray[numpy.uint16] | numpy.typing.NDArray[numpy.uint32], first: int, width: int) -> None:
     """
-    The float32 [n] of a JSON array of n numbers, each by way of the nearest double.
+    Set the bits i of a bitmap with first <= codes[i] < first + width.
 
-    None for everything else: an empty array, another value, an element that is no number, bad syntax, a number
-    beyond the range of float32. Saying what is wrong is left to a JSON library.
+    Args:
+        words: uint64 [n], changed in place.
+        codes: uint8, uint16 or uint32 [m], m <= 64 n.
+        first, width: within what the codes' type holds.
+
+    Raises:
+        ValueError: not such C-contiguous arrays or numbers.
+    """
+
+def lift_bits(words: numpy.typing.NDArray[numpy.uint64], runs: numpy.typing.NDArray[numpy.int64], singles: numpy.typing.NDArray[numpy.int64], segment: numpy.typing.NDArray[numpy.int64], length: int) -> numpy.typing.NDArray[numpy.uint64]:
+    """
+    What a bitmap of slots says of the rows of a segment.
+
+    Args:
+        words: uint64 [n], bit i is slot i.
+        runs: int64 [3, a]: first slots, the slots after the last ones, and first rows of runs of slots that stand
+            for consecutive rows; ascending.
+        singles: int64 [2, b]: other slots, and the row of each.
+        segment: int64 [2, c]: positions in the segment, from 0, and rows of where runs of consecutive rows begin;
+            ascending.
+        length: rows of the segment.
+
+    Returns:
+        uint64 [ceil(length / 64)]: bit i is set if that of a slot of the segment's row i is.
+
+    Raises:
+        ValueError: not such C-contiguous arrays.
     """
 
 def flat_search(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8], metric: str, k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, row_scale: numpy.typing.NDArray[numpy.float32] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:

@@ -1,19 +1,17 @@
 """Searching a collection: from requests in terms of ids and payloads to rows and vectors, and back."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nearfield.engine import limits
 from nearfield.engine.errors import InvalidRequest, NotFound, Unprocessable
 from nearfield.engine.filter.expression import Filter
 from nearfield.engine.point import id_to_json, to_stored
 from nearfield.engine.query import Fusion, ScoredPoint, SearchRequest
-from nearfield.engine.search.execute import search_batch
-from nearfield.engine.search.request import Ranking, VectorQuery
+from nearfield.engine.search.execute import row_bitmaps, search_batch
+from nearfield.engine.search.request import Ranking, RowBitmaps, VectorQuery
 from nearfield.engine.search.stages import Stage, StagedSearch, check_stages, filters, stages
 from nearfield.engine.segment.segment_set import Segment, SegmentSet
 from nearfield.engine.storage.collection_store import CollectionStore
@@ -128,28 +126,34 @@ class CollectionSearcher:
         queries, staged = [], {}
         for at, request in enumerate(requests):
             if request.prefetch:
-                run = StagedSearch(lambda stage: self._resolve(stage, pinned), search, allowed).run(request)
+                run = StagedSearch(
+                    lambda stage: self._resolve(stage, pinned),
+                    search,
+                    allowed,
+                    lambda rows: row_bitmaps(pinned.segments, rows),
+                ).run(request)
                 if run is None:
                     return None
                 staged[at] = run
                 continue
-            query = self._resolve(request, pinned)
+            own = None if request.filter is None else allowed[id(request.filter)]
+            query = self._resolve(request, pinned, own)
             if query is None:
                 return None
-            if request.filter is not None:
-                query = replace(query, allowed=allowed[id(request.filter)])
             queries.append(query)
         found = iter(search(queries))
         rankings = [staged[at] if at in staged else next(found) for at in range(len(requests))]
         return self._assemble(requests, rankings, pinned)
 
-    def _pin(self, conditions: dict[int, Filter]) -> tuple[SegmentSet, dict[int, NDArray[np.int64]]]:
+    def _pin(self, conditions: dict[int, Filter]) -> tuple[SegmentSet, dict[int, RowBitmaps]]:
         if not conditions:
             return self._parts.pinned, {}
-        pinned, rows = self._parts.matching_rows(list(conditions.values()))
-        return pinned, dict(zip(conditions, rows, strict=True))
+        pinned, found = self._parts.matching(list(conditions.values()))
+        return pinned, dict(zip(conditions, found, strict=True))
 
-    def _resolve(self, stage: Stage, pinned: SegmentSet) -> VectorQuery | None:
+    def _resolve(
+        self, stage: Stage, pinned: SegmentSet, allowed: RowBitmaps | None = None
+    ) -> VectorQuery | None:
         """The stage with its vector looked up; None when the point it names is just changing."""
         excluded: tuple[int, ...] = ()
         query = stage.query
@@ -171,6 +175,7 @@ class CollectionSearcher:
             vector=vector,
             k=stage.limit + (stage.offset if isinstance(stage, SearchRequest) else 0),
             using=stage.using,
+            allowed=allowed,
             excluded=excluded,
             score_threshold=stage.score_threshold,
             params=stage.params,

@@ -13,7 +13,7 @@ from nearfield.engine.schema import Distance
 from nearfield.engine.search.merge import NO_HITS, merge_segments, to_rankings
 from nearfield.engine.search.multivector import scan_documents
 from nearfield.engine.search.plan import SegmentPlan, Step, plan_segment
-from nearfield.engine.search.request import Ranking, SearchableSegment, VectorQuery
+from nearfield.engine.search.request import Ranking, RowBitmaps, SearchableSegment, VectorQuery
 from nearfield.engine.search.scan import normalized, scan
 from nearfield.engine.segment import bitmap
 
@@ -27,7 +27,7 @@ class _Group:
     using: str
     distance: Distance
     k: int
-    allowed: NDArray[np.int64] | None
+    allowed: RowBitmaps | None
     exact: bool
     knobs: Mapping[str, Any]
     threads: int
@@ -42,9 +42,9 @@ def search_batch(
     """The nearest live rows of every query, in the order of the queries.
 
     Args:
-        segments: what the caller pinned; a row lives in at most one of them.
+        segments: what the caller pinned; a row lives in at most one of them. Row bitmaps are of these.
         distances: how each vector name compares (`schema.vectors[name].distance`).
-        queries: resolved questions; those with equal `using`, k and params and the same `allowed` array go to
+        queries: resolved questions; those with equal `using`, k and params and the same `allowed` go to
             native code together.
         threads: native threads per call.
 
@@ -79,17 +79,19 @@ def search_batch(
     return rankings
 
 
+def row_bitmaps(segments: Iterable[SearchableSegment], rows: NDArray[np.int64]) -> RowBitmaps:
+    """Ascending collection-wide rows as bitmaps of the segments; those that are in none are ignored."""
+    return tuple([bitmap.from_positions(_local_rows(each.rows, rows), each.count) for each in segments])
+
+
 def qualifying(
-    segment: SearchableSegment, using: str, allowed: NDArray[np.int64] | None
+    segment: SearchableSegment, using: str, allowed: bitmap.Words | None
 ) -> tuple[bitmap.Words | None, int]:
     """Local rows that live, have the vector and pass the filter: their bitmap (None: all) and number."""
-    words = segment.live
-    present = segment.present(using)
-    if present is not None:
-        words = present if words is None else words & present
-    if allowed is not None:
-        passing = bitmap.from_positions(_local_rows(segment.rows, allowed), segment.count)
-        words = passing if words is None else words & passing
+    words = allowed
+    for restriction in (segment.live, segment.present(using)):
+        if restriction is not None:
+            words = restriction if words is None else words & restriction
     return words, segment.count if words is None else bitmap.count(words)
 
 
@@ -133,8 +135,9 @@ def _stack(
 def _search_group(segments: Sequence[SearchableSegment], group: _Group) -> Hits | None:
     """Merged hits in collection-wide rows; None when no row qualifies anywhere."""
     parts = []
-    for segment in segments:
-        allow, allowed = qualifying(segment, group.using, group.allowed)
+    for at, segment in enumerate(segments):
+        passing = None if group.allowed is None else group.allowed[at]
+        allow, allowed = qualifying(segment, group.using, passing)
         plan = plan_for(segment, group.using, group.k, group.exact, group.knobs, allowed)
         if plan.step is not Step.SKIP:
             local = _search_segment(segment, group, plan, allow, min(group.k, allowed))

@@ -54,6 +54,9 @@ class SearchableSegment(Protocol):
         ...
 
 
+RowBitmaps = tuple[NDArray[np.uint64], ...]
+"""Rows of the segments that are searched: of each segment, in their order, the bitmap of its local rows."""
+
 DEFAULT_PARAMS: Final = SearchParams()
 
 
@@ -65,8 +68,8 @@ class VectorQuery:
         vector: float32 [d], finite; of a multi-vector float32 [t, d], the query's tokens.
         k: rows wanted (limit + offset), 1..SEARCH_LIMIT_MAX.
         using: name of the vector searched.
-        allowed: ascending collection-wide rows that pass the filter, int64 [a]; None: no filter. Queries that
-            share a filter should share the array: they are then answered together.
+        allowed: rows that pass the filter; None: no filter. Queries that share a filter should share the
+            object: they are then answered together.
         excluded: rows left out of the answer (the point a query by id asks about); k others come back.
         score_threshold: hits with a worse score are dropped.
         params: exact, and the knobs of the index kinds.
@@ -75,7 +78,7 @@ class VectorQuery:
     vector: NDArray[np.float32]
     k: int
     using: str = UNNAMED
-    allowed: NDArray[np.int64] | None = None
+    allowed: RowBitmaps | None = None
     excluded: tuple[int, ...] = ()
     score_threshold: float | None = None
     params: SearchParams = DEFAULT_PARAMS

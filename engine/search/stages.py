@@ -12,7 +12,7 @@ from nearfield.engine.filter.expression import Filter
 from nearfield.engine.query import Fusion, Prefetch, SearchRequest
 from nearfield.engine.search.fusion import fuse
 from nearfield.engine.search.merge import NO_HITS
-from nearfield.engine.search.request import Ranking, VectorQuery
+from nearfield.engine.search.request import Ranking, RowBitmaps, VectorQuery
 
 Stage = SearchRequest | Prefetch
 Resolve = Callable[[Stage], VectorQuery | None]
@@ -79,20 +79,28 @@ class StagedSearch:
     after filtering.
 
     Args:
-        matching: ascending rows that satisfy a filter, by the filter's `id`.
+        matching: rows that satisfy a filter, by the filter's `id`.
+        bitmaps_of: bitmaps of ascending rows.
     """
 
-    def __init__(self, resolve: Resolve, search: Search, matching: Mapping[int, NDArray[np.int64]]) -> None:
+    def __init__(
+        self,
+        resolve: Resolve,
+        search: Search,
+        matching: Mapping[int, RowBitmaps],
+        bitmaps_of: Callable[[NDArray[np.int64]], RowBitmaps],
+    ) -> None:
         self._resolve = resolve
         self._search = search
         self._matching = matching
+        self._bitmaps_of = bitmaps_of
 
     def run(self, request: SearchRequest) -> Ranking | None:
         """The request's ranking, of limit + offset rows; None when a point it names is just changing."""
         return self._run(request, request.limit + request.offset, None, ())
 
     def _run(
-        self, stage: Stage, k: int, above: NDArray[np.int64] | None, excluded: tuple[int, ...]
+        self, stage: Stage, k: int, above: RowBitmaps | None, excluded: tuple[int, ...]
     ) -> Ranking | None:
         allowed = self._narrowed(above, stage.filter)
         query: VectorQuery | None = None
@@ -122,12 +130,10 @@ class StagedSearch:
             return NO_HITS
         # Candidates are few and were chosen already: all of them are scored.
         params = replace(query.params, exact=True)
-        return self._search([replace(query, allowed=rows, params=params)])[0]
+        return self._search([replace(query, allowed=self._bitmaps_of(rows), params=params)])[0]
 
-    def _narrowed(
-        self, above: NDArray[np.int64] | None, condition: Filter | None
-    ) -> NDArray[np.int64] | None:
+    def _narrowed(self, above: RowBitmaps | None, condition: Filter | None) -> RowBitmaps | None:
         if condition is None:
             return above
         own = self._matching[id(condition)]
-        return own if above is None else np.intersect1d(above, own, assume_unique=True)
+        return own if above is None else tuple(map(np.bitwise_and, above, own))

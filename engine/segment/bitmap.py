@@ -1,5 +1,7 @@
 """Fixed-length bitmaps as uint64 words: bit i of word i // 64 is row i. Bits past the length are always 0."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,11 @@ Words = NDArray[np.uint64]
 def word_count(length: int) -> int:
     """Words that hold `length` bits."""
     return (length + 63) // 64
+
+
+def empty(length: int) -> Words:
+    """A bitmap without a bit set."""
+    return np.zeros(word_count(length), dtype=np.uint64)
 
 
 def full(length: int) -> Words:
@@ -27,6 +34,22 @@ def cut(words: Words, length: int) -> Words:
     if spare == 0 or words.item(-1) >> (64 - spare) == 0:
         return words
     return words & full(length)
+
+
+def intersection(bitmaps: Sequence[Words]) -> Words:
+    """The bits that are set in all, one or more, bitmaps of one length."""
+    found = bitmaps[0].copy()
+    for words in bitmaps[1:]:
+        found &= words
+    return found
+
+
+def union(bitmaps: Sequence[Words]) -> Words:
+    """The bits that are set in any of one or more bitmaps of one length."""
+    found = bitmaps[0].copy()
+    for words in bitmaps[1:]:
+        found |= words
+    return found
 
 
 def from_bools(mask: NDArray[np.bool_]) -> Words:

@@ -14,6 +14,7 @@ from nearfield.engine.multivector.token_rows import TokenRows
 from nearfield.engine.schema import Datatype, Distance, VectorSpec
 from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.column import StoredColumn, no_tokens
+from nearfield.engine.segment.row_runs import RowRuns, one_run
 
 ROW_BYTES = 64
 """Memory a row costs beside its vectors; keeps segments of tiny or absent vectors bounded too."""
@@ -38,6 +39,10 @@ class GrowingView:
     @cached_property
     def rows(self) -> NDArray[np.int64]:
         return np.arange(self.first_row, self.first_row + self.count, dtype=np.int64)
+
+    @property
+    def row_runs(self) -> RowRuns:
+        return one_run(self.first_row)
 
     def vectors(self, name: str) -> Rows:
         return self.columns[name]

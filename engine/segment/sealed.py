@@ -17,6 +17,7 @@ from nearfield.engine.schema import VectorSpec
 from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.column import StoredColumn, no_tokens
 from nearfield.engine.segment.growing import needs_scale
+from nearfield.engine.segment.row_runs import RowRuns, runs_of
 from nearfield.engine.storage.segment_files import Section, SectionFile
 
 FILE_NAME: Final = "vectors.nfs"
@@ -42,6 +43,7 @@ class SealedSegment:
     directory: Path
     file: SectionFile
     rows: NDArray[np.int64]
+    row_runs: RowRuns
     ordinals: Mapping[str, int]
     presence: Mapping[str, bitmap.Words | None]
     scales: Mapping[str, NDArray[np.float32]]
@@ -78,6 +80,7 @@ class SealedSegment:
             directory=directory,
             file=file,
             rows=rows,
+            row_runs=runs_of(rows),
             ordinals=ordinals,
             presence={name: _optional(file, f"present/{ordinals[name]}") for name in specs},
             scales={

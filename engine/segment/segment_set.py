@@ -1,6 +1,6 @@
 """What a query sees: an immutable set of segments, pinned by holding a reference to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nearfield.engine.search.request import SearchableSegment
 from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.column import StoredColumn
+from nearfield.engine.segment.row_runs import RowRuns
 
 
 class Segment(SearchableSegment, Protocol):
@@ -21,6 +22,11 @@ class Segment(SearchableSegment, Protocol):
     @property
     def live_count(self) -> int:
         """Number of living rows."""
+        ...
+
+    @property
+    def row_runs(self) -> RowRuns:
+        """Where runs of consecutive rows begin; one at most where no row is missing."""
         ...
 
     def gather(self, name: str, local: NDArray[np.int64]) -> StoredColumn:
@@ -72,7 +78,16 @@ class SegmentSet:
 
     def live_rows(self) -> NDArray[np.int64]:
         """Ascending global rows that live."""
-        parts = [segment.rows[bitmap.positions(segment.live, segment.count)] for segment in self.segments]
+        return self.rows_in([segment.live for segment in self.segments])
+
+    def rows_in(self, bitmaps: Sequence[bitmap.Words | None]) -> NDArray[np.int64]:
+        """Ascending global rows of a bitmap of local rows per segment (None: all)."""
+        parts = [
+            segment.rows[bitmap.positions(words, segment.count)]
+            for segment, words in zip(self.segments, bitmaps, strict=True)
+        ]
+        if len(parts) == 1:
+            return parts[0]
         return np.sort(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)
 
     def rows_with_vector(self, name: str) -> NDArray[np.int64]:

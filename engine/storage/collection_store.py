@@ -18,9 +18,11 @@ from nearfield.engine.filter.field_index.indexes import FieldIndexes
 from nearfield.engine.index.registry import Registry
 from nearfield.engine.operation import Operation
 from nearfield.engine.schema import CollectionSchema
+from nearfield.engine.search.request import RowBitmaps
+from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.manifest import Manifest
 from nearfield.engine.segment.publisher import Publisher
-from nearfield.engine.segment.segment_set import SegmentSet
+from nearfield.engine.segment.segment_set import Segment, SegmentSet
 from nearfield.engine.storage.apply import Prepared, prepare
 from nearfield.engine.storage.effects import Effects
 from nearfield.engine.storage.filter_context import PinnedContext
@@ -168,15 +170,20 @@ class CollectionStore:
 
     def _committed_rows(self, condition: Filter) -> NDArray[np.int64]:
         """On the writer thread nothing is ever half published."""
-        return self.live_matches(condition, self.pinned)
+        return self.pinned.rows_in(self.live_matches(condition, self.pinned))
 
     # ---- reading ------------------------------------------------------------------------------------------
 
-    def matching_rows(self, filters: Sequence[Filter]) -> tuple[SegmentSet, list[NDArray[np.int64]]]:
-        """A pinned set, and per filter its living rows that satisfy the filter, ascending; of one moment."""
+    def matching(self, filters: Sequence[Filter]) -> tuple[SegmentSet, list[RowBitmaps]]:
+        """A pinned set, and per filter the living rows that satisfy it, as bitmaps; of one moment."""
         return self.read_consistently(
             lambda pinned: (pinned, [self.live_matches(condition, pinned) for condition in filters])
         )
+
+    def matching_rows(self, condition: Filter) -> NDArray[np.int64]:
+        """Ascending living rows that satisfy a filter."""
+        pinned, (found,) = self.matching([condition])
+        return pinned.rows_in(found)
 
     def read_consistently(self, read: Callable[[SegmentSet], T]) -> T:
         """Result of a read of pinned set and field indexes that no publication interfered with."""
@@ -199,9 +206,12 @@ class CollectionStore:
             self.damage = self.damage or error
             raise
 
-    def live_matches(self, condition: Filter, pinned: SegmentSet) -> NDArray[np.int64]:
-        """Ascending rows that satisfy a filter and live in a set; for use inside `read_consistently`."""
+    def live_matches(self, condition: Filter, pinned: SegmentSet) -> RowBitmaps:
+        """Rows that satisfy a filter and live in a set; for use inside `read_consistently`."""
         context = PinnedContext(self.store, pinned, self.schema.vectors)
-        rows = self.field_indexes.evaluate(condition, context)
-        alive = pinned.are_live(rows)
-        return rows if alive.all() else rows[alive]
+        found = self.field_indexes.evaluate(condition, context)
+        return tuple([_living(found.within(each.row_runs, each.count), each) for each in pinned.segments])
+
+
+def _living(words: bitmap.Words, segment: Segment) -> bitmap.Words:
+    return words if segment.live is None else words & segment.live

@@ -85,8 +85,8 @@ class PointReader:
         """Number of points, or of those that satisfy a filter."""
         if condition is None:
             return self._parts.pinned.live_count
-        _, (rows,) = self._parts.matching_rows([condition])
-        return len(rows)
+        _, (found,) = self._parts.matching([condition])
+        return sum(map(bitmap.count, found))
 
     def vectors_of(
         self, pinned: SegmentSet, rows: NDArray[np.int64], with_vectors: bool | Sequence[str]
@@ -122,7 +122,7 @@ class PointReader:
         """The first points by id that satisfy a filter; None when one of them is just changing."""
         writer = self._parts.writer
         commits, published = writer.commits, writer.publications
-        _, (matching,) = self._parts.matching_rows([condition])
+        matching = self._parts.matching_rows(condition)
         if len(matching) > _SORTED_ROWS_MAX:
             rows = self._walk(matching, first, count)
             # A point that got another row meanwhile was passed over.
@@ -158,7 +158,9 @@ class PointReader:
         page = Order.of([])
 
         def ordered(pinned: SegmentSet) -> Order:
-            allowed = None if request.filter is None else self._parts.live_matches(request.filter, pinned)
+            allowed = None
+            if request.filter is not None:
+                allowed = pinned.rows_in(self._parts.live_matches(request.filter, pinned))
             order = self._parts.field_indexes.values(order_by.key)
             return order.page(request.limit, order_by.descending, start, allowed)
 

@@ -369,6 +369,7 @@ int main(int count, char** arguments) {
     }
     use_pool_from_many_threads();
     normalize_some_rows();
+    check_bits();
     check_lvq();
     check_frontier();
     check_encodings();

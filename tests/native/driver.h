@@ -8,6 +8,9 @@ namespace nearfield {
 // Counts a check; one that does not hold is printed and fails the run. Any thread may call it.
 void check(bool holds, const std::string& what);
 
+// Bitmaps: counting, listing, codes in a range in every tier; slots lifted to rows.
+void check_bits();
+
 // LVQ codes: error bounds, extreme rows, both levels, and every tier's scan of them.
 void check_lvq();
 

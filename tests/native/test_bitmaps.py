@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.segment import bitmap
+from nearfield.engine.segment.row_runs import runs_of
 
 SHARES = (0.0, 0.0005, 0.004, 0.03, 0.2, 0.5, 0.74, 0.76, 0.97, 1.0)
 
@@ -30,6 +31,73 @@ def test_bits_are_set_in_any_order(count: int) -> None:
     for mask in masks(count):
         at = np.random.default_rng(0).permutation(np.flatnonzero(mask))
         np.testing.assert_array_equal(bitmap.from_positions(at, count), bitmap.from_bools(mask))
+
+
+@pytest.mark.parametrize("count", [1, 64, 65, 40_001])
+def test_bits_are_set_beside_others(count: int) -> None:
+    for mask in masks(count):
+        words = bitmap.from_bools(np.roll(mask, 7))
+        _native.set_bits(words, np.flatnonzero(mask).astype(np.uint32)[::-1].copy())
+        np.testing.assert_array_equal(words, bitmap.from_bools(mask | np.roll(mask, 7)))
+    with pytest.raises(ValueError, match=r"positions\[1\]: expected 0 <= position < 64, got 64"):
+        _native.set_bits(np.zeros(1, np.uint64), np.array([3, 64], np.uint32))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 127, 129, 5_000])
+def test_codes_in_a_range_are_marked(dtype: type[np.unsignedinteger], count: int) -> None:
+    random = np.random.default_rng(count)
+    most = int(np.iinfo(dtype).max)
+    codes = random.integers(0, most, count, dtype=dtype, endpoint=True)
+    codes[: count // 3] = random.integers(0, 9, count // 3)
+    before = random.random(count) < 0.1
+    for first, width in [(0, 0), (0, 1), (3, 5), (0, most), (most, 1), (most // 2, most // 4), (5, 0)]:
+        words = bitmap.from_bools(before)
+        _native.mark_range(words, codes, first, width)
+        inside = (codes >= first) & (codes.astype(np.int64) < first + width)
+        np.testing.assert_array_equal(words, bitmap.from_bools(before | inside))
+
+
+def test_codes_that_do_not_fit_are_refused() -> None:
+    words = np.zeros(1, np.uint64)
+    with pytest.raises(
+        ValueError, match=r"codes: expected uint8, uint16 or uint32 \[m <= 64\], got uint8 \[65\]"
+    ):
+        _native.mark_range(words, np.zeros(65, np.uint8), 0, 1)
+    with pytest.raises(ValueError, match=r"codes: expected uint8, .*, got int64 \[3\]"):
+        _native.mark_range(words, np.zeros(3, np.int64), 0, 1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected first and width up to 255, got 0 and 256"):
+        _native.mark_range(words, np.zeros(3, np.uint8), 0, 256)
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.01, 0.5, 0.98])
+def test_slots_become_rows_of_segments(gaps: float) -> None:
+    """Against a dictionary: rows without slots, slots without rows, and rows that moved to later slots."""
+    random = np.random.default_rng(5)
+    rows = 50 + np.flatnonzero(random.random(3_000) >= gaps)
+    known = rows[random.random(len(rows)) >= gaps / 2]
+    moved = random.choice(known, len(known) // 5, replace=False)
+    slot_of = {row: slot for slot, row in enumerate(known.tolist())}
+    slot_of |= {row: len(known) + number for number, row in enumerate(moved.tolist())}
+    size = len(known) + len(moved)
+    begins, firsts = runs_of(known)
+    runs = np.stack([begins, np.append(begins[1:], len(known)), firsts])
+    singles = np.stack([np.arange(len(known), size), moved])
+    alive = np.zeros(size, np.bool_)
+    alive[list(slot_of.values())] = True
+    for share in (0.0, 0.02, 0.5, 1.0):
+        found = (random.random(size) < share) & alive
+        for part in (rows, rows[::2], rows[7:-9], rows[:1], rows[:0], rows + 100_000, rows - 100_000):
+            words = _native.lift_bits(bitmap.from_bools(found), runs, singles, runs_of(part), len(part))
+            expected = [row in slot_of and bool(found[slot_of[row]]) for row in part.tolist()]
+            np.testing.assert_array_equal(words, bitmap.from_bools(np.array(expected, np.bool_)))
+
+
+@pytest.mark.parametrize("segment", [[[1], [5]], [[0, 0], [5, 7]], [[0, 9], [5, 20]], [[], []]])
+def test_positions_outside_a_segment_are_refused(segment: list[list[int]]) -> None:
+    runs, none = np.array([[0], [3], [5]]), np.zeros((2, 0), np.int64)
+    with pytest.raises(ValueError, match="segment: expected positions that ascend from 0 and are below 9"):
+        _native.lift_bits(np.zeros(1, np.uint64), runs, none, np.array(segment, np.int64), 9)
 
 
 @pytest.mark.parametrize("outside", [-1, 65, 2**62])

@@ -1,7 +1,7 @@
 """Corners of the field indexes that random payloads hardly reach, and concurrent use."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import orjson
@@ -14,9 +14,12 @@ from nearfield.engine.filter.evaluate import matches
 from nearfield.engine.filter.field_index.bounds import INT64_MAX, INT64_MIN, NOTHING, Bounds, integer_bounds
 from nearfield.engine.filter.field_index.indexes import FieldIndexes
 from nearfield.engine.filter.field_index.order import Order, order_start
-from nearfield.engine.filter.field_index.slots import UNKNOWN, Slots
+from nearfield.engine.filter.field_index.slots import UNKNOWN, SlotMatches, Slots
 from nearfield.engine.filter.field_index.sorted_values import SortedValues
 from nearfield.engine.point import PointId
+from nearfield.engine.segment import bitmap
+from nearfield.engine.segment.row_runs import one_run, runs_of
+from tests.helpers.found_rows import found_rows
 
 
 class Rows:
@@ -34,6 +37,9 @@ class Rows:
     def payloads(self, rows: NDArray[np.int64]) -> Iterable[tuple[int, bytes | None]]:
         return [(row, self.by_row[row]) for row in rows.tolist() if row in self.by_row]
 
+    def found(self, indexes: FieldIndexes, condition: expr.Condition) -> list[int]:
+        return found_rows(indexes.evaluate(expr.Filter(must=[condition]), self), self.by_row)
+
 
 def test_integers_compare_exactly_with_float_bounds() -> None:
     numbers = [2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1]
@@ -41,14 +47,13 @@ def test_integers_compare_exactly_with_float_bounds() -> None:
     indexes = FieldIndexes(lambda: rows.by_row.items())
 
     def found(**bounds: float) -> list[int]:
-        return indexes.evaluate(expr.Filter(must=[expr.Range("n", **bounds)]), rows).tolist()
+        return rows.found(indexes, expr.Range("n", **bounds))
 
     assert found(gt=2.0**53) == [1, 2, 4]
     assert found(gte=2.0**53, lt=2.0**63) == [0, 1, 2]
     assert found(gte=2.0**63) == [4]
     assert found(lt=float("inf"), gt=float("-inf")) == [0, 1, 2, 3, 4]
-    equal = expr.Filter(must=[expr.MatchAny("n", [2**64 - 1, 2**53 + 1])])
-    assert indexes.evaluate(equal, rows).tolist() == [1, 4]
+    assert rows.found(indexes, expr.MatchAny("n", [2**64 - 1, 2**53 + 1])) == [1, 4]
 
 
 @pytest.mark.parametrize(
@@ -70,16 +75,61 @@ def test_integer_bounds(given: tuple[float | None, ...], expected: Bounds) -> No
     assert integer_bounds(*given) == expected
 
 
+def marked(mark: Callable[..., None], what: object, size: int) -> list[int]:
+    words = bitmap.empty(size)
+    mark(what, words)
+    return bitmap.positions(words, size).tolist()
+
+
 def test_sorted_values_merge_what_is_new() -> None:
     column = SortedValues("q")
     rng = np.random.default_rng(0)
-    values = rng.integers(0, 50, 30_000)
+    size = 30_000
+    values = rng.integers(0, 50, size)
     for slot, value in enumerate(values.tolist()):
         column.append(value, slot)
         if slot % 997 == 0:
-            assert len(column.between(Bounds(10, 19))) == np.count_nonzero(values[: slot + 1] // 10 == 1)
-    assert sorted(column.among(np.array([3, 7]))) == np.flatnonzero(np.isin(values, [3, 7])).tolist()
-    assert sorted(column.outside(np.array([3, 7]))) == np.flatnonzero(~np.isin(values, [3, 7])).tolist()
+            found = marked(column.mark_between, Bounds(10, 19), size)
+            assert found == np.flatnonzero(values[: slot + 1] // 10 == 1).tolist()
+    for wanted in ([3, 7], [3, 3, -1, 99], [], list(range(0, 60, 2))):
+        has = np.isin(values, wanted)
+        asked = np.array(wanted, np.int64)
+        assert marked(column.mark_among, asked, size) == np.flatnonzero(has).tolist()
+        assert marked(column.mark_outside, asked, size) == np.flatnonzero(~has).tolist()
+
+
+@pytest.mark.parametrize("distinct", [1, 3, 254, 255, 256, 65_535, 65_536, 70_000])
+@pytest.mark.parametrize("several", [False, True], ids=["one each", "some twice"])
+def test_ranges_of_any_width_are_those_of_the_values(distinct: int, several: bool) -> None:
+    """Few and many values, narrow and wide ranges: slots are listed or compared, the answer is the same."""
+    rng = np.random.default_rng(distinct)
+    size = 70_100
+    values = rng.permutation(np.arange(70_000) % distinct).astype(np.float64) / 4
+    slots = np.arange(100, size)
+    if several:
+        values, slots = np.append(values, values[:5] + 1), np.append(slots, slots[:5])
+    column = SortedValues("d")
+    column.extend(values, slots)
+    for share in (0.0, 0.0004, 0.02, 0.3, 0.9, 1.1):
+        low = float(rng.random() * distinct / 4 * max(0.0, 1 - share))
+        for bounds in (Bounds(low, low + share * distinct / 4, True), Bounds(None, low), Bounds(low, None)):
+            inside = np.ones(len(values), bool)
+            if bounds.low is not None:
+                inside &= values > bounds.low if bounds.low_open else values >= bounds.low
+            if bounds.high is not None:
+                inside &= values <= bounds.high
+            expected = np.unique(slots[inside]).tolist()
+            assert marked(column.mark_between, bounds, size) == expected
+
+
+def test_runs_of_rows() -> None:
+    for rows, expected in [
+        ([], [[], []]),
+        ([7], [[0], [7]]),
+        ([7, 8, 9], [[0], [7]]),
+        ([7, 9, 10, 20], [[0, 1, 3], [7, 9, 20]]),
+    ]:
+        assert runs_of(np.array(rows, np.int64)).tolist() == expected
 
 
 def test_slots_follow_rows_that_change() -> None:
@@ -88,7 +138,9 @@ def test_slots_follow_rows_that_change() -> None:
     assert slots.add(np.array([20, 40])).tolist() == [3, 4]
     slots.kill([30, 99])
     assert slots.find(np.array([10, 20, 40, 99])).tolist() == [0, 3, 4, UNKNOWN]
-    assert slots.rows_in(slots.live()).tolist() == [10, 20, 40]
+    live = SlotMatches(slots.live(), slots.slot_rows())
+    assert found_rows(live, [5, 10, 15, 20, 30, 40, 99]) == [10, 20, 40]
+    assert found_rows(live, [20]) == [20]
 
 
 def test_a_key_that_is_no_path_is_refused() -> None:
@@ -111,11 +163,11 @@ def test_a_failing_scan_leaves_nothing_half_built() -> None:
         yield from list(rows.by_row.items())[5:]
 
     indexes = FieldIndexes(source)
-    filter = expr.Filter(must=[expr.MatchValue("a", 1)])
+    odd = expr.MatchValue("a", 1)
     with pytest.raises(OSError, match="disk"):
-        indexes.evaluate(filter, rows)
+        rows.found(indexes, odd)
     broken = False
-    assert indexes.evaluate(filter, rows).tolist() == [1, 3, 5, 7, 9]
+    assert rows.found(indexes, odd) == [1, 3, 5, 7, 9]
 
 
 def test_order_pages() -> None:
@@ -163,7 +215,7 @@ def test_all_words_must_stand_in_one_string() -> None:
         (expr.MatchText("k", "red green", any_word=True), [0, 1, 2, 3]),
         (expr.MatchPhrase("k", "green red"), [2, 3]),
     ]:
-        assert indexes.evaluate(expr.Filter(must=[condition]), rows).tolist() == expected
+        assert rows.found(indexes, condition) == expected
 
 
 def test_readers_beside_a_writer_see_whole_writes() -> None:
@@ -182,8 +234,9 @@ def test_readers_beside_a_writer_see_whole_writes() -> None:
     def read(key: str) -> None:
         while not done.is_set():
             found = indexes.evaluate(expr.Filter(must=[expr.Range(key, gte=0)]), rows)
-            if len(found) % 2:
-                failures.append(f"{len(found)} rows with {key}")
+            count = bitmap.count(found.within(one_run(0), 800))
+            if count % 2:
+                failures.append(f"{count} rows with {key}")
 
     readers = [threading.Thread(target=read, args=(key,)) for key in ("a", "b", "a")]
     for reader in readers:
@@ -198,7 +251,7 @@ def test_readers_beside_a_writer_see_whole_writes() -> None:
     for reader in readers:
         reader.join()
     assert not failures
-    assert len(indexes.evaluate(expr.Filter(must=[expr.Range("c", gte=0)]), rows)) == 800
+    assert len(rows.found(indexes, expr.Range("c", gte=0))) == 800
 
 
 COLUMNS: list[list[object]] = [
@@ -233,4 +286,4 @@ def test_columns_of_one_type_are_indexed_like_mixed_ones(column: list[object]) -
     ]
     for condition in conditions:
         expected = [row for row, document in enumerate(documents) if matches(condition, document, row, ())]
-        assert indexes.evaluate(expr.Filter(must=[condition]), rows).tolist() == expected, condition
+        assert rows.found(indexes, condition) == expected, condition

@@ -11,8 +11,9 @@ from nearfield.engine.index.protocol import Hits
 from nearfield.engine.query import SearchParams
 from nearfield.engine.schema import Distance
 from nearfield.engine.search import scan as scan_module
-from nearfield.engine.search.execute import search_batch
+from nearfield.engine.search.execute import row_bitmaps, search_batch
 from nearfield.engine.search.request import Ranking, VectorQuery
+from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.growing import inverse_norms
 from tests.helpers.memory_segment import MemorySegment
 
@@ -42,11 +43,11 @@ def _expected(
 ) -> list[tuple[int, float]]:
     """(row, score), best first, ties by row, by the definitions."""
     hits = []
-    for segment in segments:
+    for at, segment in enumerate(segments):
         for local, row in enumerate(segment.rows.tolist()):
             if local in segment.dead or local in segment.absent or row in query.excluded:
                 continue
-            if query.allowed is not None and row not in query.allowed:
+            if query.allowed is not None and not bitmap.test(query.allowed[at], np.array([local])):
                 continue
             hits.append((row, _score(query.vector, segment.values[local], distance)))
     hits.sort(key=lambda hit: ((-hit[1] if distance.larger_is_nearer else hit[1]), hit[0]))
@@ -86,7 +87,7 @@ def test_scans_agree_with_sorting_everything(distance: Distance, filtered: bool)
     if distance is Distance.COSINE:
         _unit(segments)
     allowed = np.array([row for segment in segments for row in segment.rows if row % 3 == 0])
-    passing = np.sort(allowed) if filtered else None
+    passing = row_bitmaps(segments, np.sort(np.append(allowed, 10_000))) if filtered else None
     queries = [
         VectorQuery(vector, k, allowed=passing, excluded=excluded, score_threshold=limit)
         for vector in _vectors(3, 9)
@@ -127,8 +128,10 @@ def test_nothing_to_find() -> None:
     for segments in ([], [MemorySegment(np.zeros(0, dtype=np.int64), _vectors(0))]):
         ranking = search_batch(segments, {"": Distance.DOT}, [query])[0]
         assert len(ranking.rows) == len(ranking.scores) == 0
-    nothing_allowed = VectorQuery(_vectors(1)[0], 5, allowed=np.zeros(0, dtype=np.int64))
-    assert len(search_batch(_segments(), {"": Distance.DOT}, [nothing_allowed])[0].rows) == 0
+    segments = _segments()
+    nothing = row_bitmaps(segments, np.zeros(0, dtype=np.int64))
+    nothing_allowed = VectorQuery(_vectors(1)[0], 5, allowed=nothing)
+    assert len(search_batch(segments, {"": Distance.DOT}, [nothing_allowed])[0].rows) == 0
     assert search_batch(_segments(), {"": Distance.DOT}, []) == []
 
 
@@ -163,7 +166,7 @@ def test_queries_of_one_shape_share_a_native_call(monkeypatch: pytest.MonkeyPatc
     scan_module_native = scan_module._native
     monkeypatch.setattr(scan_module, "_native", Counting())
     segment = MemorySegment(np.arange(100), _vectors(100))
-    shared = np.arange(0, 100, 2)
+    shared = row_bitmaps([segment], np.arange(0, 100, 2))
     plain = [VectorQuery(vector, 5) for vector in _vectors(4)]
     filtered = [VectorQuery(vector, 5, allowed=shared) for vector in _vectors(3)]
     wider = [VectorQuery(_vectors(1)[0], 6)]
@@ -205,7 +208,7 @@ def test_an_index_is_used_where_it_pays(
 ) -> None:
     index = RecordingIndex(100, cost)
     segment = MemorySegment(np.arange(50, 150), _vectors(100), built=index)
-    allowed = None if allowed_count is None else np.arange(50, 50 + allowed_count)
+    allowed = None if allowed_count is None else row_bitmaps([segment], np.arange(50, 50 + allowed_count))
     query = VectorQuery(_vectors(1)[0], 5, allowed=allowed, params=SearchParams(exact, {"ef": 77}))
     ranking = search_batch([segment], {"": Distance.EUCLID}, [query], threads=2)[0]
     assert len(ranking.rows) == 5

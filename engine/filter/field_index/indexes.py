@@ -8,18 +8,18 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pyroaring import BitMap
 
+from nearfield.engine import _native
 from nearfield.engine.filter import expression as expr
 from nearfield.engine.filter.evaluate import matches
 from nearfield.engine.filter.field_index import plan
 from nearfield.engine.filter.field_index.key_index import KeyIndex
 from nearfield.engine.filter.field_index.order import Order
-from nearfield.engine.filter.field_index.slots import UNKNOWN, Slots
-from nearfield.engine.filter.field_index.sorted_values import to_bitmap
+from nearfield.engine.filter.field_index.slots import UNKNOWN, SlotMatches, Slots
 from nearfield.engine.payload import decode
 from nearfield.engine.payload_path import Path, parse_path
 from nearfield.engine.point import PointId
+from nearfield.engine.segment import bitmap
 
 RowPayload = tuple[int, bytes | None]
 """A row and its payload as stored."""
@@ -88,9 +88,10 @@ class FieldIndexes:
                 self._take_in_pending()
 
     def _take_in_pending(self) -> None:
+        if not self._pending:
+            return
         pending, self._pending, self._pending_rows = self._pending, [], 0
-        if pending:
-            self._orders.clear()
+        self._orders.clear()
         for removed, added in pending:
             self._slots.kill(removed)
             slots = self._slots.add(np.fromiter((row for row, _ in added), np.int64, len(added)))
@@ -99,34 +100,45 @@ class FieldIndexes:
             if self._born is not None:
                 self._born += born
         # Dead slots are never forgotten one by one: when most are dead, the next question builds all afresh.
-        dead = len(self._slots.dead)
-        if self._born is None and dead > _DEAD_SLOTS_MIN and dead * 2 > self._slots.size:
+        dead = self._slots.dead_count() if self._born is None else 0
+        if dead > _DEAD_SLOTS_MIN and dead * 2 > self._slots.size:
             self._reset()
 
     # -- readers ---------------------------------------------------------------------------------
 
-    def evaluate(self, filter: expr.Filter, context: FilterContext) -> NDArray[np.int64]:
-        """Rows whose point satisfies a filter, ascending, int64.
+    def evaluate(self, filter: expr.Filter, context: FilterContext) -> SlotMatches:
+        """The points that satisfy a filter.
 
         Raises:
             InvalidRequest: a key is not a path.
         """
-        rows_of_leaf = _rows_by_leaf(filter, context)
+        leaves = list(plan.leaves(filter))
+        rows_of_leaf = _rows_by_leaf(leaves, context)
         outcomes: dict[int, plan.Outcome] = {}
-        with self._ready(plan.paths(filter)):
-            slots, live = self._slots, self._slots.live()
-            for leaf in plan.leaves(filter):
+        with self._ready(plan.paths(leaves)):
+            slots, live, size, rows = (
+                self._slots,
+                self._slots.live(),
+                self._slots.size,
+                self._slots.slot_rows(),
+            )
+            for leaf in leaves:
                 if id(leaf) in rows_of_leaf:
-                    outcomes[id(leaf)] = _known_outcome(slots.find(rows_of_leaf[id(leaf)]))
+                    outcomes[id(leaf)] = _known_outcome(slots.find(rows_of_leaf[id(leaf)]), size)
                 else:
-                    outcomes[id(leaf)] = plan.field_outcome(leaf, self._indexes, live)
-        found = plan.filter_outcome(filter, lambda leaf: outcomes[id(leaf)], live)
-        doubtful = found.possible - found.certain
-        if not doubtful:
-            return slots.rows_in(found.certain)
-        _decide_leaves(filter, outcomes, doubtful, slots, context)
-        decided = plan.filter_outcome(filter, lambda leaf: outcomes[id(leaf)], live)
-        return slots.rows_in(found.certain | (doubtful & decided.certain))
+                    outcomes[id(leaf)] = plan.field_outcome(leaf, self._indexes, live, size)
+
+        def of_leaf(leaf: plan.Leaf) -> plan.Outcome:
+            return outcomes[id(leaf)]
+
+        certain = plan.satisfying(filter, of_leaf, live, possibly=False)
+        if all(outcome.is_exact for outcome in outcomes.values()):
+            return SlotMatches(certain, rows)
+        doubtful = plan.satisfying(filter, of_leaf, live, possibly=True) & ~certain
+        if doubtful.any():
+            _decide_leaves(leaves, outcomes, bitmap.positions(doubtful, size), slots, context)
+            certain |= doubtful & plan.satisfying(filter, of_leaf, live, possibly=False)
+        return SlotMatches(certain, rows)
 
     def values(self, key: str) -> Order:
         """All live rows in the order of a key's numbers and datetimes; rows without any are left out.
@@ -137,10 +149,10 @@ class FieldIndexes:
         path = parse_path(key)
         with self._ready({path}):
             if path not in self._orders:
-                dead = np.array(self._slots.dead.to_array(), np.uint32)
+                live = self._slots.live()
                 parts = []
                 for values, slots in self._indexes[path].ordered_parts():
-                    alive = ~np.isin(slots, dead)
+                    alive = bitmap.test(live, slots.astype(np.int64))
                     parts.append((self._slots.rows(slots[alive]), values[alive]))
                 self._orders[path] = Order.of(parts)
             return self._orders[path]
@@ -217,10 +229,10 @@ def _index(indexes: Collection[KeyIndex], payloads: Iterable[tuple[int, bytes | 
         index.add(slots, decoded)
 
 
-def _rows_by_leaf(filter: expr.Filter, context: FilterContext) -> dict[int, NDArray[np.int64]]:
+def _rows_by_leaf(leaves: Iterable[plan.Leaf], context: FilterContext) -> dict[int, NDArray[np.int64]]:
     """By identity of the condition, the rows of conditions that the context decides."""
     rows: dict[int, NDArray[np.int64]] = {}
-    for leaf in plan.leaves(filter):
+    for leaf in leaves:
         if isinstance(leaf, expr.HasId):
             rows[id(leaf)] = context.rows_of(leaf.ids)
         elif isinstance(leaf, expr.HasVector):
@@ -228,33 +240,29 @@ def _rows_by_leaf(filter: expr.Filter, context: FilterContext) -> dict[int, NDAr
     return rows
 
 
-def _known_outcome(slots: NDArray[np.int64]) -> plan.Outcome:
-    known = to_bitmap(slots[slots != UNKNOWN].astype(np.uint32))
+def _known_outcome(slots: NDArray[np.int64], size: int) -> plan.Outcome:
+    known = bitmap.from_positions(slots[slots != UNKNOWN], size)
     return plan.Outcome(known, known)
 
 
 def _decide_leaves(
-    filter: expr.Filter,
+    leaves: Iterable[plan.Leaf],
     outcomes: dict[int, plan.Outcome],
-    doubtful: BitMap,
+    doubtful: NDArray[np.int64],
     slots: Slots,
     context: FilterContext,
 ) -> None:
     """Replace undecided outcomes, as far as doubtful slots go, by what the payloads say."""
-    undecided = {
-        id(leaf): leaf
-        for leaf in plan.leaves(filter)
-        if outcomes[id(leaf)].certain != outcomes[id(leaf)].possible
-    }
+    undecided = {id(leaf): leaf for leaf in leaves if not outcomes[id(leaf)].is_exact}
     matching: dict[int, list[int]] = {key: [] for key in undecided}
-    doubtful_slots = np.array(doubtful.to_array(), np.uint32)
-    rows = slots.rows(doubtful_slots)
-    slot_of_row = dict(zip(rows.tolist(), doubtful_slots.tolist(), strict=True))
+    rows = slots.rows(doubtful)
+    slot_of_row = dict(zip(rows.tolist(), doubtful.tolist(), strict=True))
     for row, data in context.payloads(np.sort(rows)):
         payload = decode(data)
         for key, leaf in undecided.items():
             if matches(leaf, payload, None, ()):
                 matching[key].append(slot_of_row[row])
     for key, found in matching.items():
-        decided = BitMap(found)
-        outcomes[key] = plan.Outcome(decided, decided)
+        words = np.zeros_like(outcomes[key].possible)
+        _native.set_bits(words, np.array(found, np.uint32))
+        outcomes[key] = plan.Outcome(words, words)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyroaring import BitMap
 
 from nearfield.engine.filter import expression as expr
 from nearfield.engine.filter.evaluate import (
@@ -23,13 +22,16 @@ from nearfield.engine.filter.field_index.bounds import (
     integer_bounds,
 )
 from nearfield.engine.filter.field_index.slots import SlotList
-from nearfield.engine.filter.field_index.sorted_values import SlotArray, SortedValues, Values, to_bitmap
+from nearfield.engine.filter.field_index.sorted_values import SlotArray, SortedValues, Values
 from nearfield.engine.filter.field_index.strings import CodedValues, Strings
 from nearfield.engine.payload_path import Path, values_at
+from nearfield.engine.segment import bitmap
 
 
 class KeyIndex:
-    """What payloads have at one path. Answers may contain dead slots; values of any JSON type are taken in.
+    """What payloads have at one path; values of any JSON type are taken in.
+
+    Answers are bitmaps of `size` slots, all there are. They may contain dead ones.
 
     Args:
         path: steps to the values.
@@ -127,56 +129,69 @@ class KeyIndex:
             if isinstance(value, float):
                 self._floats.append(value, slot)
 
-    def equal(self, wanted: Iterable[expr.Scalar]) -> BitMap:
+    def equal(self, wanted: Iterable[expr.Scalar], size: int) -> bitmap.Words:
         """Slots with a value equal to one of these."""
-        return to_bitmap(np.concatenate([column.among(values) for column, values in self._columns(wanted)]))
-
-    def differing(self, unwanted: Iterable[expr.Scalar]) -> BitMap:
-        """Slots with a value, not null, that equals none of these."""
-        columns = self._columns(unwanted)
-        hit = BitMap.union(*(to_bitmap(column.among(values)) for column, values in columns))
-        differing = (self._single.bitmap() | self._unpacked.bitmap()) - hit
-        doubtful = hit & self.multiple.bitmap()
-        if doubtful:
-            others = [to_bitmap(column.outside(values)) for column, values in columns]
-            differing |= doubtful & BitMap.union(self._unmatchable.bitmap(), *others)
-        return differing
-
-    def in_range(self, condition: expr.Range) -> BitMap:
-        """Slots with a number, or datetime, in the range."""
-        bounds = range_bounds(condition)
-        columns: list[tuple[SortedValues, Bounds]]
-        if is_datetime_range(condition):
-            columns = [(self._strings.datetimes(), integer_bounds(*bounds))]
-        else:
-            columns = [(self._integers, integer_bounds(*bounds)), (self._floats, float_bounds(*bounds))]
-        return to_bitmap(np.concatenate([column.between(bounds) for column, bounds in columns]))
-
-    def null(self) -> BitMap:
-        """Slots with a null, or an array that has one."""
-        return self._nulls.bitmap()
-
-    def empty(self, live: BitMap) -> BitMap:
-        """Live slots without a value, or with nulls and empty arrays only."""
-        return live - self._single.bitmap() - to_bitmap(self._counts.between(Bounds(1, None)))
-
-    def value_counts(self, condition: expr.ValuesCount, live: BitMap) -> BitMap:
-        """Slots with a value whose count is in the bounds; a missing key counts 0."""
-        bounds = integer_bounds(condition.gt, condition.gte, condition.lt, condition.lte)
-        found = to_bitmap(self._counts.between(bounds))
-        if count_holds(condition, 1):
-            found |= self._single.bitmap()
-        if count_holds(condition, 0):
-            found |= live - self._single.bitmap() - to_bitmap(self._counts.pairs()[1])
+        found = bitmap.empty(size)
+        for column, values in self._columns(wanted):
+            column.mark_among(values, found)
         return found
 
-    def with_string(self, holds: Callable[[str], bool]) -> BitMap:
-        """Slots with a string for which a predicate holds; looks at every distinct string."""
-        return self._strings.where(holds)
+    def differing(self, unwanted: Iterable[expr.Scalar], size: int) -> bitmap.Words:
+        """Slots with a value, not null, that equals none of these."""
+        columns = self._columns(unwanted)
+        hit = bitmap.empty(size)
+        for column, values in columns:
+            column.mark_among(values, hit)
+        differing = (self._single.words(size) | self._unpacked.words(size)) & ~hit
+        doubtful = hit & self.multiple.words(size)
+        if doubtful.any():
+            others = self._unmatchable.words(size).copy()
+            for column, values in columns:
+                column.mark_outside(values, others)
+            differing |= doubtful & others
+        return differing
 
-    def with_words(self, wanted: Iterable[str], any_word: bool = False) -> BitMap:
+    def in_range(self, condition: expr.Range, size: int) -> bitmap.Words:
+        """Slots with a number, or datetime, in the range."""
+        bounds = range_bounds(condition)
+        found = bitmap.empty(size)
+        if is_datetime_range(condition):
+            self._strings.datetimes().mark_between(integer_bounds(*bounds), found)
+        else:
+            self._integers.mark_between(integer_bounds(*bounds), found)
+            self._floats.mark_between(float_bounds(*bounds), found)
+        return found
+
+    def null(self, size: int) -> bitmap.Words:
+        """Slots with a null, or an array that has one."""
+        return self._nulls.words(size)
+
+    def empty(self, live: bitmap.Words, size: int) -> bitmap.Words:
+        """Live slots without a value, or with nulls and empty arrays only."""
+        filled = self._single.words(size).copy()
+        self._counts.mark_between(Bounds(1, None), filled)
+        return live & ~filled
+
+    def value_counts(self, condition: expr.ValuesCount, live: bitmap.Words, size: int) -> bitmap.Words:
+        """Slots with a value whose count is in the bounds; a missing key counts 0."""
+        found = bitmap.empty(size)
+        bounds = integer_bounds(condition.gt, condition.gte, condition.lt, condition.lte)
+        self._counts.mark_between(bounds, found)
+        if count_holds(condition, 1):
+            found |= self._single.words(size)
+        if count_holds(condition, 0):
+            counted = self._single.words(size).copy()
+            self._counts.mark_between(Bounds(None, None), counted)
+            found |= live & ~counted
+        return found
+
+    def with_string(self, holds: Callable[[str], bool], size: int) -> bitmap.Words:
+        """Slots with a string for which a predicate holds; looks at every distinct string."""
+        return self._strings.where(holds, size)
+
+    def with_words(self, wanted: Iterable[str], size: int, any_word: bool = False) -> bitmap.Words:
         """Slots with all (or any) of the words, not necessarily in one and the same string."""
-        return self._strings.with_words(wanted, any_word)
+        return self._strings.with_words(wanted, any_word, size)
 
     def ordered_parts(self) -> list[tuple[Values, SlotArray]]:
         """(values, slots) of integers, floats, and datetimes as microseconds, each in no order."""

@@ -1,39 +1,97 @@
-"""Values of one key with the slots that have them, kept sorted by value."""
+"""Values of one key with the slots that have them, sorted by value; answers are bits of a bitmap of slots."""
 
 from array import array
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pyroaring import BitMap
 
+from nearfield.engine import _native
 from nearfield.engine.filter.field_index.bounds import Bounds
+from nearfield.engine.segment.bitmap import Words
 
 Values = NDArray[Any]
 SlotArray = NDArray[np.uint32]
+Codes = NDArray[Any]
+"""uint8, uint16 or uint32."""
 
-_MERGE_ROWS_MIN = 8_192
-_MERGE_SHARE = 1 / 8
-# Marking slots in an array of all slots beats sorting them while they are not much fewer.
-_MARK_SHARE = 32
-
-
-def to_bitmap(slots: SlotArray) -> BitMap:
-    """A bitmap of slots in any order."""
-    if len(slots) > 1 and np.any(slots[1:] < slots[:-1]):
-        slots = _sorted(slots)
-    # Roaring reads an array.array at memory speed, a numpy array element by element.
-    return BitMap(array("I", slots.tobytes()))
+_MERGE_ROWS_MIN: Final = 8_192
+_MERGE_SHARE: Final = 1 / 8
+_LISTED_BYTES: Final = 32
+"""Bytes of codes that are compared in the time in which one slot's bit is set (measured: decision 0032)."""
+_FEW_VALUES: Final = 8
+_CODE_TYPES: Final = (np.uint8, np.uint16, np.uint32)
 
 
-def _sorted(slots: SlotArray) -> SlotArray:
-    """The distinct slots, ascending."""
-    size = int(slots.max()) + 1
-    if size > _MARK_SHARE * len(slots):
-        return np.sort(slots)
-    marked = np.zeros(size, bool)
-    marked[slots] = True
-    return np.flatnonzero(marked).astype(np.uint32)
+class _Tier:
+    """Values with slots, sorted; immutable but for the codes, which are made when first needed.
+
+    The code of a slot is the number of its value among the distinct ones: a range of values is a range of
+    codes, whatever the values are.
+
+    Args:
+        values: ascending, [n].
+        slots: uint32 [n]; those of one value in ascending order.
+    """
+
+    def __init__(self, values: Values, slots: SlotArray) -> None:
+        changes = np.flatnonzero(values[1:] != values[:-1]) + 1
+        self.slots = slots
+        starts = np.concatenate([[0], changes, [len(slots)]])
+        self.starts: NDArray[Any] = starts.astype(np.int32 if len(slots) < 2**31 else np.int64)
+        """[d + 1]: where the slots of each distinct value begin."""
+        self.values = values[starts[:-1]]
+        """The distinct values [d], ascending."""
+        # Codes begin at the first slot of a word of a bitmap.
+        self._first_word = int(slots.min()) // 64
+        self._span = int(slots.max()) + 1 - self._first_word * 64
+        self._type = next(kind for kind in _CODE_TYPES if len(self.values) <= np.iinfo(kind).max)
+        self._codes_bytes = self._span * np.dtype(self._type).itemsize
+        self._codes: Codes | None = None
+        self._has_codes = True
+
+    def pairs(self) -> tuple[Values, SlotArray]:
+        """All values, ascending, and their slots."""
+        return np.repeat(self.values, np.diff(self.starts)), self.slots
+
+    def mark(self, first: int, last: int, words: Words) -> None:
+        """Set the bits of the slots of the distinct values from number `first` to before `last`."""
+        start, stop = self.starts.item(first), self.starts.item(last)
+        if start >= stop:
+            return
+        if self._has_codes and (stop - start) * _LISTED_BYTES > self._codes_bytes:
+            codes = self._slot_codes()
+            if codes is not None:
+                _native.mark_range(words[self._first_word :], codes, first, last - first)
+                return
+        _native.set_bits(words, self.slots[start:stop])
+
+    def mark_numbers(self, firsts: NDArray[np.int64], lasts: NDArray[np.int64], words: Words) -> None:
+        """`mark` of several ranges."""
+        if len(firsts) <= _FEW_VALUES:
+            for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+                self.mark(first, last, words)
+            return
+        starts = self.starts[firsts]
+        lengths = (self.starts[lasts] - starts).astype(np.int64)
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        _native.set_bits(words, self.slots[np.repeat(starts, lengths) + within])
+
+    def resident_bytes(self) -> int:
+        """Bytes of memory held."""
+        codes = 0 if self._codes is None else self._codes.nbytes
+        return int(self.slots.nbytes + self.starts.nbytes + self.values.nbytes + codes)
+
+    def _slot_codes(self) -> Codes | None:
+        """The code of each slot, the largest number for those without a value; None if one has several."""
+        if self._codes is None:
+            none = np.iinfo(self._type).max
+            codes: Codes = np.full(self._span, none, self._type)
+            numbers = np.repeat(np.arange(len(self.values), dtype=self._type), np.diff(self.starts))
+            codes[self.slots - self._first_word * 64] = numbers
+            self._has_codes = int(np.count_nonzero(codes != none)) == len(self.slots)
+            self._codes = codes if self._has_codes else None
+        return self._codes
 
 
 class SortedValues:
@@ -49,7 +107,7 @@ class SortedValues:
         self._typecode = typecode
         self._new_values = array(typecode)
         self._new_slots = array("I")
-        self._tiers: list[tuple[Values, SlotArray]] = []
+        self._tiers: list[_Tier] = []
 
     def append(self, value: float, slot: int) -> None:
         """Add a pair; slots come in ascending order."""
@@ -61,72 +119,67 @@ class SortedValues:
         self._new_values.frombytes(values.astype(self._typecode, copy=False).tobytes())
         self._new_slots.frombytes(slots.astype(np.uint32, copy=False).tobytes())
 
-    def between(self, bounds: Bounds) -> SlotArray:
-        """Slots of the values inside bounds, uint32, in no order."""
+    def mark_between(self, bounds: Bounds, words: Words) -> None:
+        """Set the bits of the slots that have a value inside bounds."""
         low, high, low_open, high_open = bounds
-        found = [np.empty(0, np.uint32)]
-        for values, slots in self._settled():
-            start = 0 if low is None else int(np.searchsorted(values, low, "right" if low_open else "left"))
-            stop = len(values)
+        for tier in self._settled():
+            values = tier.values
+            first = 0 if low is None else int(values.searchsorted(low, "right" if low_open else "left"))
+            last = len(values)
             if high is not None:
-                stop = int(np.searchsorted(values, high, "left" if high_open else "right"))
-            found.append(slots[start:stop])
-        return found[1] if len(found) == 2 else np.concatenate(found)
+                last = int(values.searchsorted(high, "left" if high_open else "right"))
+            tier.mark(first, max(first, last), words)
 
-    def among(self, values: Values) -> SlotArray:
-        """Slots of the given values, uint32, in no order."""
-        found = [np.empty(0, np.uint32)]
-        for tier_values, slots in self._settled():
-            starts = np.searchsorted(tier_values, values, "left")
-            stops = np.searchsorted(tier_values, values, "right")
-            found += [slots[start:stop] for start, stop in zip(starts, stops, strict=True) if start < stop]
-        return found[1] if len(found) == 2 else np.concatenate(found)
+    def mark_among(self, wanted: Values, words: Words) -> None:
+        """Set the bits of the slots that have one of the wanted values."""
+        if len(wanted):
+            for tier in self._settled():
+                values = tier.values
+                tier.mark_numbers(
+                    values.searchsorted(wanted, "left"), values.searchsorted(wanted, "right"), words
+                )
 
-    def outside(self, values: Values) -> SlotArray:
-        """Slots of all values but the given ones, uint32, in no order."""
-        found = [np.empty(0, np.uint32)]
-        for tier_values, slots in self._settled():
-            kept = np.ones(len(slots), bool)
-            starts = np.searchsorted(tier_values, values, "left")
-            stops = np.searchsorted(tier_values, values, "right")
-            for start, stop in zip(starts, stops, strict=True):
-                kept[start:stop] = False
-            found.append(slots[kept])
-        return np.concatenate(found)
+    def mark_outside(self, unwanted: Values, words: Words) -> None:
+        """Set the bits of the slots that have another value than the unwanted ones."""
+        for tier in self._settled():
+            values = tier.values
+            ordered = np.sort(unwanted)
+            firsts = np.concatenate([[0], values.searchsorted(ordered, "right")])
+            lasts = np.append(values.searchsorted(ordered, "left"), len(values))
+            # A value that is unwanted twice would make a range that ends before it begins.
+            tier.mark_numbers(firsts, np.maximum(firsts, lasts), words)
 
     def pairs(self) -> tuple[Values, SlotArray]:
         """All values and their slots, in no order."""
-        tiers = self._settled()
-        values = [values for values, _ in tiers] + [np.empty(0, self._typecode)]
-        return np.concatenate(values), np.concatenate(
-            [slots for _, slots in tiers] + [np.empty(0, np.uint32)]
-        )
+        parts = [tier.pairs() for tier in self._settled()]
+        parts.append((np.empty(0, self._typecode), np.empty(0, np.uint32)))
+        return np.concatenate([values for values, _ in parts]), np.concatenate([slots for _, slots in parts])
 
     def __len__(self) -> int:
-        return len(self._new_slots) + sum(len(slots) for _, slots in self._tiers)
+        return len(self._new_slots) + sum(len(tier.slots) for tier in self._tiers)
 
     def resident_bytes(self) -> int:
         """Bytes of memory held."""
-        return len(self) * 12
+        return len(self._new_slots) * 12 + sum(tier.resident_bytes() for tier in self._tiers)
 
-    def _settled(self) -> list[tuple[Values, SlotArray]]:
+    def _settled(self) -> list[_Tier]:
         if self._new_slots:
-            values = np.frombuffer(self._new_values, self._typecode)
-            slots = np.frombuffer(self._new_slots, np.uint32)
-            order = np.argsort(values, kind="stable")
-            newest = (values[order], slots[order])
+            pairs = [
+                (np.frombuffer(self._new_values, self._typecode), np.frombuffer(self._new_slots, np.uint32))
+            ]
             if len(self._tiers) == 2:
-                newest = _merged(self._tiers.pop(), newest)
-            base_size = len(self._tiers[0][1]) if self._tiers else 0
-            if base_size and len(newest[1]) > max(_MERGE_ROWS_MIN, base_size * _MERGE_SHARE):
-                newest = _merged(self._tiers.pop(), newest)
-            self._tiers.append(newest)
+                pairs.insert(0, self._tiers.pop().pairs())
+            base_size = len(self._tiers[0].slots) if self._tiers else 0
+            size = sum(len(slots) for _, slots in pairs)
+            if base_size and size > max(_MERGE_ROWS_MIN, base_size * _MERGE_SHARE):
+                pairs.insert(0, self._tiers.pop().pairs())
+            self._tiers.append(_sorted(pairs))
             self._new_values, self._new_slots = array(self._typecode), array("I")
         return self._tiers
 
 
-def _merged(older: tuple[Values, SlotArray], newer: tuple[Values, SlotArray]) -> tuple[Values, SlotArray]:
-    """Both tiers as one; equal values keep the order of their slots."""
-    values = np.concatenate([older[0], newer[0]])
+def _sorted(pairs: list[tuple[Values, SlotArray]]) -> _Tier:
+    """All pairs, of older parts first, as one tier; equal values keep the order of their slots."""
+    values = np.concatenate([values for values, _ in pairs])
     order = np.argsort(values, kind="stable")
-    return values[order], np.concatenate([older[1], newer[1]])[order]
+    return _Tier(values[order], np.concatenate([slots for _, slots in pairs])[order])

@@ -5,11 +5,11 @@ from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pyroaring import BitMap
 
 from nearfield.engine.filter.datetime_value import parse_microseconds
-from nearfield.engine.filter.field_index.sorted_values import SlotArray, SortedValues, to_bitmap
+from nearfield.engine.filter.field_index.sorted_values import SlotArray, SortedValues
 from nearfield.engine.filter.text import words
+from nearfield.engine.segment import bitmap
 
 T = TypeVar("T", str, int)
 
@@ -68,17 +68,24 @@ class Strings(CodedValues[str]):
             for value, slot in zip(values, slots.tolist(), strict=True):
                 self.append(value, slot)
 
-    def where(self, holds: Callable[[str], bool]) -> BitMap:
-        """Slots with a string for which a predicate holds."""
-        return to_bitmap(self.pairs.among(self.codes_of(filter(holds, self.codes))))
+    def where(self, holds: Callable[[str], bool], size: int) -> bitmap.Words:
+        """Slots with a string for which a predicate holds, of `size` slots."""
+        found = bitmap.empty(size)
+        self.pairs.mark_among(self.codes_of(filter(holds, self.codes)), found)
+        return found
 
-    def with_words(self, wanted: Iterable[str], any_word: bool) -> BitMap:
+    def with_words(self, wanted: Iterable[str], any_word: bool, size: int) -> bitmap.Words:
         """Slots with all (or any) of the words, not necessarily in one and the same string."""
         column = self._word_column()
-        found = [to_bitmap(column.pairs.among(column.codes_of((word,)))) for word in wanted]
-        if not found:
-            return BitMap()
-        return BitMap.union(*found) if any_word else BitMap.intersection(*found)
+        if any_word:
+            found = bitmap.empty(size)
+            column.pairs.mark_among(column.codes_of(wanted), found)
+            return found
+        each = []
+        for word in wanted:
+            each.append(bitmap.empty(size))
+            column.pairs.mark_among(column.codes_of((word,)), each[-1])
+        return bitmap.intersection(each) if each else bitmap.empty(size)
 
     def datetimes(self) -> SortedValues:
         """Microseconds since 1970 UTC of the strings that are datetimes."""

@@ -11,7 +11,7 @@ namespace nearfield::bindings {
 namespace {
 
 // In the order of DType.
-constexpr const char* kDTypeNames[] = {"float32", "float16", "uint8",  "int8",
+constexpr const char* kDTypeNames[] = {"float32", "float16", "uint8",  "int8", "uint16",
                                        "uint32",  "int32",   "uint64", "int64"};
 
 DType dtype_of(const char* format, Py_ssize_t item_bytes) {
@@ -23,6 +23,7 @@ DType dtype_of(const char* format, Py_ssize_t item_bytes) {
         case 'e': return DType::f16;
         case 'B': return DType::u8;
         case 'b': return DType::i8;
+        case 'H': return item_bytes == 2 ? DType::u16 : DType::other;
         case 'I': return item_bytes == 4 ? DType::u32 : DType::other;
         case 'i': return item_bytes == 4 ? DType::i32 : DType::other;
         case 'L':
@@ -42,6 +43,7 @@ std::string type_name(const char* format) {
     if (letter == "?") return "bool";
     if (letter == "B") return "uint8";
     if (letter == "b") return "int8";
+    if (letter == "H") return "uint16";
     if (letter == "I" || letter == "i") return letter == "I" ? "uint32" : "int32";
     if (letter == "L" || letter == "Q") return "uint64";
     if (letter == "l" || letter == "q") return "int64";

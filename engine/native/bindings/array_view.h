@@ -11,7 +11,7 @@
 
 namespace nearfield::bindings {
 
-enum class DType { f32, f16, u8, i8, u32, i32, u64, i64, other };
+enum class DType { f32, f16, u8, i8, u16, u32, i32, u64, i64, other };
 
 // A C-contiguous array (or any bytes-like object) of Python's, borrowed through the buffer protocol: numpy
 // arrays, read-only ones and memory maps alike, without a copy. Holds the buffer until destroyed, which needs

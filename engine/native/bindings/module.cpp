@@ -9,6 +9,7 @@ NB_MODULE(_native, module) {
     nearfield::kernels();  // a bad NEARFIELD_ISA must fail the import, not the first search
     nearfield::bindings::register_core(module);
     nearfield::bindings::register_arrays(module);
+    nearfield::bindings::register_bits(module);
     nearfield::bindings::register_flat(module);
     nearfield::bindings::register_encodings(module);
     nearfield::bindings::register_fde(module);

@@ -1,4 +1,5 @@
-// AVX-512 tier (F, BW, VL, DQ) of the bitmap kernels: eight words are looked at together.
+// AVX-512 tier (F, BW, VL, DQ) of the bitmap kernels: eight words are looked at together, and a comparison of
+// codes is a part of a word.
 
 #include <immintrin.h>
 
@@ -81,8 +82,41 @@ std::size_t positions(const std::uint64_t* words, std::size_t word_count, std::u
     return found;
 }
 
+#include "kernels/code_words.inl"
+
+std::uint64_t full_word(const std::uint8_t* codes, std::uint8_t first, std::uint8_t width) {
+    const __m512i from_first =
+        _mm512_sub_epi8(_mm512_loadu_si512(codes), _mm512_set1_epi8(static_cast<char>(first)));
+    return _mm512_cmplt_epu8_mask(from_first, _mm512_set1_epi8(static_cast<char>(width)));
+}
+
+std::uint64_t full_word(const std::uint16_t* codes, std::uint16_t first, std::uint16_t width) {
+    const __m512i low = _mm512_set1_epi16(static_cast<short>(first));
+    const __m512i span = _mm512_set1_epi16(static_cast<short>(width));
+    std::uint64_t word = 0;
+    for (int part = 0; part < 64; part += 32) {
+        const __m512i from_first = _mm512_sub_epi16(_mm512_loadu_si512(codes + part), low);
+        word |= static_cast<std::uint64_t>(_mm512_cmplt_epu16_mask(from_first, span)) << part;
+    }
+    return word;
+}
+
+std::uint64_t full_word(const std::uint32_t* codes, std::uint32_t first, std::uint32_t width) {
+    const __m512i low = _mm512_set1_epi32(static_cast<int>(first));
+    const __m512i span = _mm512_set1_epi32(static_cast<int>(width));
+    std::uint64_t word = 0;
+    for (int part = 0; part < 64; part += 16) {
+        const __m512i from_first = _mm512_sub_epi32(_mm512_loadu_si512(codes + part), low);
+        word |= static_cast<std::uint64_t>(_mm512_cmplt_epu32_mask(from_first, span)) << part;
+    }
+    return word;
+}
+
+#include "kernels/code_ranges.inl"
+
 }  // namespace
 
-const BitKernels kAvx512BitKernels = {count, positions};
+const BitKernels kAvx512BitKernels = {
+    count, positions, {mark_range<std::uint8_t>, mark_range<std::uint16_t>, mark_range<std::uint32_t>}};
 
 }  // namespace nearfield
