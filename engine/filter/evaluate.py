@@ -96,8 +96,11 @@ def comparable(value: object) -> int | float | None:
 
 def is_datetime_range(condition: expr.Range) -> bool:
     """Whether a range compares datetimes instead of numbers."""
-    return any(
-        isinstance(bound, datetime) for bound in (condition.gt, condition.gte, condition.lt, condition.lte)
+    return (
+        isinstance(condition.gt, datetime)
+        or isinstance(condition.gte, datetime)
+        or isinstance(condition.lt, datetime)
+        or isinstance(condition.lte, datetime)
     )
 
 

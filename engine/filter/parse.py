@@ -17,6 +17,7 @@ _BOUNDS = ("gt", "gte", "lt", "lte")
 _FIELD_TESTS = ("match", "range", "values_count", "is_empty", "is_null")
 _MATCHES = ("value", "any", "except", "text", "text_any", "phrase", "prefix", "substring")
 _UNSERVED_FIELD_TESTS = ("geo_bounding_box", "geo_radius", "geo_polygon")
+_FIELD_CONDITION = ("key", *_FIELD_TESTS, *_UNSERVED_FIELD_TESTS)
 _UNSERVED_CONDITIONS = ("slice",)
 
 
@@ -59,19 +60,15 @@ class _Parser:
         if depth > limits.FILTER_DEPTH_MAX:
             raise InvalidRequest(f"a filter may nest at most {limits.FILTER_DEPTH_MAX} levels deep", path)
         fields = _object(json, path, allowed=_CLAUSES)
-        clause: dict[str, tuple[expr.Condition, ...]] = {
-            name: self._conditions_of(fields.get(name), f"{path}.{name}", depth)
+        clause: dict[str, Any] = {
+            name: self._conditions_of(fields[name], f"{path}.{name}", depth)
             for name in ("must", "should", "must_not")
+            if name in fields
         }
         min_should = fields.get("min_should")
-        return expr.Filter(
-            must=clause["must"],
-            should=clause["should"],
-            must_not=clause["must_not"],
-            min_should=None
-            if min_should is None
-            else self._min_should(min_should, f"{path}.min_should", depth),
-        )
+        if min_should is not None:
+            clause["min_should"] = self._min_should(min_should, f"{path}.min_should", depth)
+        return expr.Filter(**clause)
 
     def _conditions_of(self, json: object, path: str, depth: int) -> tuple[expr.Condition, ...]:
         if json is None:
@@ -123,9 +120,9 @@ def _field_condition(fields: Mapping[str, Any], path: str) -> expr.Condition:
     for name in _UNSERVED_FIELD_TESTS:
         if fields.get(name) is not None:
             raise InvalidRequest(f"{name} is not supported; supported are {', '.join(_FIELD_TESTS)}", path)
-    _object(fields, path, allowed=("key", *_FIELD_TESTS, *_UNSERVED_FIELD_TESTS))
+    _object(fields, path, allowed=_FIELD_CONDITION)
     key = parse_key(fields["key"], f"{path}.key")
-    given = [name for name in _FIELD_TESTS if fields.get(name) is not None]
+    given = [name for name, test in fields.items() if test is not None and name in _FIELD_TESTS]
     if len(given) != 1:
         shown = " and ".join(given) or "none"
         raise InvalidRequest(
@@ -229,9 +226,10 @@ def _object(
 ) -> Mapping[str, Any]:
     if not isinstance(json, dict):
         _reject("an object", json, path)
-    for name in json:
-        if allowed is not None and name not in allowed:
-            raise InvalidRequest(f"unknown field `{name}`, expected one of {', '.join(allowed)}", path)
+    if allowed is not None:
+        for name in json:
+            if name not in allowed:
+                raise InvalidRequest(f"unknown field `{name}`, expected one of {', '.join(allowed)}", path)
     for name in required:
         if name not in json:
             raise InvalidRequest(f"missing field `{name}`", path)

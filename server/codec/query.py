@@ -122,7 +122,10 @@ def order_by(value: str | point_schemas.OrderByKey) -> OrderBy:
 
 
 def read_query(body: RequestBody) -> schemas.QueryPoints:
-    """The body of one question; `query` is float32 [d] where it is a plain vector. Raises like `decode`."""
+    """The body of one question; `query` is float32 [d] where it is a vector, or `nearest` alone is.
+
+    Raises like `decode`.
+    """
     try:
         unread = decode(schemas.UnreadQuery, body)
     except InvalidRequest:
@@ -142,7 +145,13 @@ def read_queries(body: RequestBody) -> Sequence[schemas.QueryPoints]:
 
 def _read_vector(unread: Any) -> bool:
     """Put the array in the place of its JSON; False where the query is anything but a vector of numbers."""
-    unread.query = _native.parse_json_numbers(bytes(unread.query))
+    text = bytes(unread.query)
+    if text.startswith(b"{"):
+        try:
+            text = bytes(decode(schemas.UnreadNearest, text).nearest)
+        except InvalidRequest:
+            return False
+    unread.query = _native.parse_json_numbers(text)
     return unread.query is not None
 
 

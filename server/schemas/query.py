@@ -190,6 +190,12 @@ class UnreadQuery(QueryPoints):
     query: Raw = Raw()  # type: ignore[assignment]
 
 
+class UnreadNearest(Body):
+    """A `query` object that has `nearest` alone, still JSON."""
+
+    nearest: Raw
+
+
 class UnreadBatch(Body):
     """Several of them."""
 

@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+
+from nearfield.server.codec.query import read_queries, read_query
 
 Make = Callable[..., str]
 Points = list[dict[str, Any]]
@@ -33,6 +36,35 @@ def _ids(points: Points) -> list[int]:
 def test_by_vector(query: Callable[..., Points], form: Any) -> None:
     points = query(query=form, limit=2)
     assert points == [{"id": 9, "version": 1, "score": 9.0}, {"id": 8, "version": 1, "score": 8.0}]
+
+
+@pytest.mark.parametrize("text", ["[1, 2.5]", ' {"nearest" : [1, 2.5] }', '{ "nearest":[1,2.5]}'])
+def test_a_vector_is_read_straight_into_an_array(text: str) -> None:
+    one = read_query(f'{{"query": {text}, "limit": 3}}'.encode())
+    (same,) = read_queries(f'{{"searches": [{{"query": {text}, "limit": 3}}]}}'.encode())
+    for body in (one, same):
+        wanted: Any = body.query
+        assert isinstance(wanted, np.ndarray) and wanted.dtype == np.float32
+        assert wanted.tolist() == [1, 2.5] and body.limit == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "says"),
+    [
+        ({"nearest": [1, 0, 0]}, 400, "Vector dimension error: expected dim: 4, got 3"),
+        ({"nearest": [1, 0, 0, 1e39]}, 400, "float32"),
+        ({"nearest": [1, 0, 0, "1"]}, 400, "query.nearest[3]"),
+        ({"nearest": []}, 400, "Vector dimension error: expected dim: 4, got 0"),
+        ({"nearest": [1, 0, 0, 0], "fusion": "rrf"}, 400, "exactly one of"),
+        ({"nearest": [1, 0, 0, 0], "closest": 1}, 400, "unknown field `closest`"),
+        ({"nearest": [[1, 0, 0, 0]]}, 400, "multivector_config"),
+    ],
+)
+def test_a_wrong_nearest_is_explained(
+    api: httpx.Client, kept: str, form: dict[str, Any], status: int, says: str
+) -> None:
+    answer = api.post(f"/collections/{kept}/points/query", json={"query": form})
+    assert answer.status_code == status and says in answer.text
 
 
 @pytest.mark.parametrize("form", [9, {"nearest": 9}])

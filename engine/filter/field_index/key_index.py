@@ -133,7 +133,8 @@ class KeyIndex:
         """Slots with a value equal to one of these."""
         found = bitmap.empty(size)
         for column, values in self._columns(wanted):
-            column.mark_among(values, found)
+            if values:
+                column.mark_among(values, found)
         return found
 
     def differing(self, unwanted: Iterable[expr.Scalar], size: int) -> bitmap.Words:
@@ -202,15 +203,15 @@ class KeyIndex:
         columns = (self._counts, self._integers, self._floats, self._booleans)
         return self._strings.resident_bytes() + sum(column.resident_bytes() for column in columns)
 
-    def _columns(self, wanted: Iterable[expr.Scalar]) -> list[tuple[SortedValues, NDArray[np.int64]]]:
+    def _columns(self, wanted: Iterable[expr.Scalar]) -> list[tuple[SortedValues, list[int]]]:
         """All columns of matchable values, each with those of the wanted values it may hold."""
-        by_kind: dict[type, set[Any]] = {bool: set(), int: set(), str: set()}
+        by_kind: dict[type, list[Any]] = {bool: [], int: [], str: []}
         for value in wanted:
-            by_kind[type(value)].add(value)
-        integers = [value for value in by_kind[int] if INT64_MIN <= value <= INT64_MAX]
+            by_kind[type(value)].append(value)
+        integers = by_kind[int]
         return [
-            (self._integers, np.array(integers, np.int64)),
-            (self._large_integers.pairs, self._large_integers.codes_of(by_kind[int])),
-            (self._booleans, np.array([*by_kind[bool]], np.int64)),
+            (self._integers, [value for value in integers if INT64_MIN <= value <= INT64_MAX]),
+            (self._large_integers.pairs, self._large_integers.codes_of(integers)),
+            (self._booleans, by_kind[bool]),
             (self._strings.pairs, self._strings.codes_of(by_kind[str])),
         ]

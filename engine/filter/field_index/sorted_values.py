@@ -1,6 +1,7 @@
 """Values of one key with the slots that have them, sorted by value; answers are bits of a bitmap of slots."""
 
 from array import array
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -130,20 +131,18 @@ class SortedValues:
                 last = int(values.searchsorted(high, "left" if high_open else "right"))
             tier.mark(first, max(first, last), words)
 
-    def mark_among(self, wanted: Values, words: Words) -> None:
+    def mark_among(self, wanted: Sequence[int], words: Words) -> None:
         """Set the bits of the slots that have one of the wanted values."""
-        if len(wanted):
-            for tier in self._settled():
-                values = tier.values
-                tier.mark_numbers(
-                    values.searchsorted(wanted, "left"), values.searchsorted(wanted, "right"), words
-                )
-
-    def mark_outside(self, unwanted: Values, words: Words) -> None:
-        """Set the bits of the slots that have another value than the unwanted ones."""
+        asked = np.array(wanted, self._typecode)
         for tier in self._settled():
             values = tier.values
-            ordered = np.sort(unwanted)
+            tier.mark_numbers(values.searchsorted(asked, "left"), values.searchsorted(asked, "right"), words)
+
+    def mark_outside(self, unwanted: Sequence[int], words: Words) -> None:
+        """Set the bits of the slots that have another value than the unwanted ones."""
+        ordered = np.array(sorted(unwanted), self._typecode)
+        for tier in self._settled():
+            values = tier.values
             firsts = np.concatenate([[0], values.searchsorted(ordered, "right")])
             lasts = np.append(values.searchsorted(ordered, "left"), len(values))
             # A value that is unwanted twice would make a range that ends before it begins.

@@ -32,9 +32,9 @@ class CodedValues(Generic[T]):
             np.array([codes.setdefault(value, len(codes)) for value in values], np.int64), slots
         )
 
-    def codes_of(self, values: Iterable[T]) -> NDArray[np.int64]:
+    def codes_of(self, values: Iterable[T]) -> list[int]:
         """Codes of those values that there are."""
-        return np.array([self.codes[value] for value in values if value in self.codes], np.int64)
+        return [self.codes[value] for value in values if value in self.codes]
 
     def resident_bytes(self) -> int:
         """Bytes of memory held, roughly."""

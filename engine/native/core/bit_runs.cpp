@@ -72,14 +72,20 @@ void lift_singles(const std::uint64_t* words, std::int64_t slot_count, const Slo
 
 void or_bits(std::uint64_t* out, std::size_t out_at, const std::uint64_t* words, std::size_t at,
              std::size_t count) {
-    while (count > 0) {
-        const std::size_t shift = out_at % kWordBits;
-        const std::size_t part = std::min(count, kWordBits - shift);
-        out[out_at / kWordBits] |= bits_from(words, at, part) << shift;
-        out_at += part;
-        at += part;
-        count -= part;
+    const std::size_t head = std::min(count, (kWordBits - out_at % kWordBits) % kWordBits);
+    if (head > 0) out[out_at / kWordBits] |= bits_from(words, at, head) << out_at % kWordBits;
+    std::uint64_t* const to = out + (out_at + head) / kWordBits;
+    const std::uint64_t* const from = words + (at + head) / kWordBits;
+    const std::size_t shift = (at + head) % kWordBits;
+    const std::size_t whole = (count - head) / kWordBits;
+    if (shift == 0) {
+        for (std::size_t i = 0; i < whole; ++i) to[i] |= from[i];
+    } else {
+        for (std::size_t i = 0; i < whole; ++i)
+            to[i] |= from[i] >> shift | from[i + 1] << (kWordBits - shift);
     }
+    const std::size_t tail = (count - head) % kWordBits;
+    if (tail > 0) to[whole] |= bits_from(words, at + head + whole * kWordBits, tail);
 }
 
 bool are_ascending(const SegmentRuns& segment) {
