@@ -16,7 +16,7 @@ VEX_INSTRUCTION = re.compile(r"\tv[a-z]")
 # Objects for what only some CPUs of a tier have: each is one table that the tier's own functions look up.
 EXTENSIONS = {"bf16": "avx512"}
 # From the compiler's own library: std::popcount without the instruction, and what this CPU has.
-LIBRARY = {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_", "__popcountdi2", "__cpu_features2"}
+LIBRARY = {"memcpy", "memmove", "memset", "_GLOBAL_OFFSET_TABLE_", "__popcountdi2", "__cpu_features2"}
 
 
 def objects() -> list[Path]:

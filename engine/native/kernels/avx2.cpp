@@ -82,7 +82,7 @@ const KernelTable kAvx2Kernels = {
     stream_read,
     &kAvx2BitKernels,
     &kAvx2CodeKernels,
-    &kBaselineGraphKernels,
+    &kAvx2GraphKernels,
     &kAvx2MaxSimKernels,
     panel_product_avx2,
 };

@@ -25,6 +25,7 @@ struct GraphKernels {
 };
 
 extern const GraphKernels kBaselineGraphKernels;
+extern const GraphKernels kAvx2GraphKernels;
 extern const GraphKernels kAvx512GraphKernels;
 
 }  // namespace nearfield
