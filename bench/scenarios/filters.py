@@ -51,7 +51,7 @@ def measure_filters(job: Job, competitors: Sequence[Competitor], reporter: Repor
         Database.open(Path(directory)) as database,
         job.writer(dataset) as writer,
     ):
-        collection = _filled(database, dataset, payloads, reporter)
+        collection = filled(database, dataset, payloads, reporter)
         queries = min(_QUICK_QUERIES if plan.quick else _QUERIES, len(dataset.queries))
         reporter.stage("filters", len(families) * plan.repeats)
         for repeat in range(plan.repeats):
@@ -70,7 +70,8 @@ def measure_filters(job: Job, competitors: Sequence[Competitor], reporter: Repor
                 reporter.step(family)
 
 
-def _filled(database: Database, dataset: Dataset, payloads: Payloads, reporter: Reporter) -> Collection:
+def filled(database: Database, dataset: Dataset, payloads: Payloads, reporter: Reporter) -> Collection:
+    """A new collection with the data set's vectors and payloads, indexed."""
     spec = VectorSpec(dataset.dimensions, _DISTANCES[dataset.metric], Datatype(str(dataset.base.dtype)))
     collection = database.create_collection("bench", CollectionSchema({UNNAMED: spec}))
     reporter.stage("import", -(-dataset.count // _BATCH) + 1)
