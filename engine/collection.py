@@ -243,7 +243,7 @@ class Collection:
                 "growing": parts.publisher.unsealed_bytes,
                 "vectors": sum(segment.vector_bytes for segment in sealed),
                 "indexes": sum(i.resident_bytes() for segment in sealed for i in segment.indexes.values()),
-                "field_indexes": parts.field_indexes.resident_bytes(),
+                "field_indexes": parts.field_indexes.resident_bytes() + parts.filter_answers.resident_bytes(),
                 "sqlite": sum(file.stat().st_size for file in parts.directory.glob("points.db*")),
                 "disk": tree_bytes(parts.directory),
             },

@@ -24,6 +24,7 @@ class EngineConfig:
         frozen_segments_max: frozen segments waiting to be sealed at which writers wait.
         index_bytes_open_max: index files that must be read (of `hnsw`, `ivf` and multi-vectors) are opened
             with the collection up to this size, larger ones in the background.
+        filter_answers_bytes_max: bytes of what filters found that each collection keeps until its next write.
         settle_pause_s: seconds without writes (or ten times that without a new segment) after which rows are
             sealed and indexed.
         wal_checkpoint_bytes: size of the write-ahead log at which it is checkpointed.
@@ -43,6 +44,7 @@ class EngineConfig:
     deleted_share_vacuum: float = limits.DELETED_SHARE_VACUUM
     frozen_segments_max: int = limits.FROZEN_SEGMENTS_MAX
     index_bytes_open_max: int = limits.INDEX_BYTES_OPEN_MAX
+    filter_answers_bytes_max: int = limits.FILTER_ANSWERS_BYTES_MAX
     settle_pause_s: float = 1.0
     wal_checkpoint_bytes: int = limits.WAL_CHECKPOINT_BYTES
     background: bool = True

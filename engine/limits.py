@@ -28,6 +28,8 @@ CACHED_ROWS_MAX: Final = 2**18
 SCROLL_LIMIT_MAX: Final = 100_000
 FILTER_CONDITIONS_MAX: Final = 4_096
 FILTER_DEPTH_MAX: Final = 32
+FILTER_ANSWERS_BYTES_MAX: Final = 16 * 2**20
+"""What filters found is kept up to here for each collection, a bit a row and filter, until its next write."""
 
 WAITING_WRITES_MAX: Final = 1_024
 WAITING_WRITES_BYTES_MAX: Final = 256 * 2**20

@@ -3,7 +3,8 @@
 Run as `python -m nearfield.bench.micro.filtered_collection DATASET`, of a data set with filters. Prints a
 table of microseconds per call, one query and one filter per call, all different: of every round the mean, of
 all rounds the median. `parse` makes the expression of the wire form; `count` is `Collection.count`, so the
-filter is evaluated and its rows are counted; `search` is the whole search, parsing included.
+filter is evaluated and its rows are counted; `search` is the whole search, parsing included. The last two
+columns are of a collection that keeps what filters found, and has met all of them before.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from nearfield.bench.datasets import Dataset, load_dataset
 from nearfield.bench.harness import Reporter
 from nearfield.bench.payloads import Payloads, filter_families
 from nearfield.bench.scenarios.filters import filled
-from nearfield.engine import Database, _native
+from nearfield.engine import Database, EngineConfig, _native, limits
 from nearfield.engine.collection import Collection
 from nearfield.engine.errors import NotFound
 from nearfield.engine.filter.expression import Filter
@@ -30,6 +31,9 @@ from nearfield.engine.query import SearchRequest
 
 _K = 10
 _COLLECTION = "bench"
+
+Wire = Sequence[dict[str, Any]]
+"""Filters in their wire form, one per query."""
 
 
 def micros(call: Callable[[int], object], count: int, rounds: int) -> float:
@@ -55,44 +59,54 @@ def row(cells: Sequence[object]) -> None:
     sys.stdout.flush()
 
 
-def measure(
-    collection: Collection, dataset: Dataset, families: dict[str, list[dict[str, Any]]], rounds: int
-) -> None:
-    """Print the table, a line per family of filters and one without a filter."""
+def figures(
+    collection: Collection, dataset: Dataset, families: Mapping[str, Wire], rounds: int
+) -> dict[str, list[float]]:
+    """By family, rows allowed, and microseconds of parsing, counting and searching; of no filter as well."""
     queries = dataset.queries
 
     def search(condition: Filter | None, number: int) -> object:
         return collection.search([SearchRequest(queries[number], limit=_K, filter=condition)])
 
-    def parsed_search(wire: list[Any], number: int) -> object:
+    def parsed_search(wire: Wire, number: int) -> object:
         return search(parse_filter(wire[number]), number)
 
-    row(["filter", "rows allowed", "parse", "count", "search"])
-    row(["---"] * 5)
+    found: dict[str, list[float]] = {}
     for family, wire in families.items():
         parsed = [parse_filter(each) for each in wire]
-        allowed = statistics.mean([collection.count(each) for each in parsed])
-        row(
-            [
-                family,
-                round(allowed),
-                micros(partial(each_of, parse_filter, wire), len(wire), rounds),
-                micros(partial(each_of, collection.count, parsed), len(wire), rounds),
-                micros(partial(parsed_search, wire), len(wire), rounds),
-            ]
-        )
+        found[family] = [
+            statistics.mean([collection.count(each) for each in parsed]),
+            micros(partial(each_of, parse_filter, wire), len(wire), rounds),
+            micros(partial(each_of, collection.count, parsed), len(wire), rounds),
+            micros(partial(parsed_search, wire), len(wire), rounds),
+        ]
     most = max(map(len, families.values()))
-    row(["none", dataset.count, 0.0, 0.0, micros(partial(search, None), most, rounds)])
+    found["none"] = [dataset.count, 0.0, 0.0, micros(partial(search, None), most, rounds)]
+    return found
+
+
+def measured(directory: Path, dataset: Dataset, families: Mapping[str, Wire], rounds: int) -> None:
+    """Measure and print the table, first without and then with answers kept."""
+    found = []
+    for bytes_max in (0, limits.FILTER_ANSWERS_BYTES_MAX):
+        with Database.open(directory, config=EngineConfig(filter_answers_bytes_max=bytes_max)) as database:
+            collection = database.collection(_COLLECTION)
+            gc.freeze()  # payloads and filters are ours: a search is not to pay for their being looked at
+            found.append(figures(collection, dataset, families, rounds))
+    plain, kept = found
+    sys.stdout.write(f"{dataset.name}, {dataset.count} rows, {_native.isa()}\n\n")
+    row(["filter", "rows", "parse", "count", "search", "count, kept", "search, kept"])
+    row(["---"] * 7)
+    for family, (allowed, parse, count, search) in plain.items():
+        row([family, round(allowed), parse, count, search, *kept[family][2:]])
 
 
 def main() -> None:
-    """Open the collection, or make it, and measure."""
+    """Make the collection where there is none, and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument(
-        "--directory", type=Path, help="where the collection is kept, or made; else temporary"
-    )
+    parser.add_argument("--directory", type=Path, help="where the collection is, or is made; else temporary")
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
@@ -104,17 +118,14 @@ def main() -> None:
         family: [payloads.wire_filter(conditions) for conditions in each[: given.queries]]
         for family, each in filter_families(dataset.folder).items()
     }
-    with (
-        tempfile.TemporaryDirectory(prefix="nearfield-bench-") as temporary,
-        Database.open(given.directory or Path(temporary)) as database,
-    ):
-        try:
-            collection = database.collection(_COLLECTION)
-        except NotFound:
-            collection = filled(database, dataset, payloads, Reporter())
-        gc.freeze()  # payloads and filters are ours: a search is not to pay for their being looked at
-        sys.stdout.write(f"{dataset.name}, {dataset.count} rows, {_native.isa()}\n\n")
-        measure(collection, dataset, families, given.rounds)
+    with tempfile.TemporaryDirectory(prefix="nearfield-bench-") as temporary:
+        directory = given.directory or Path(temporary)
+        with Database.open(directory) as database:
+            try:
+                database.collection(_COLLECTION)
+            except NotFound:
+                filled(database, dataset, payloads, Reporter())
+        measured(directory, dataset, families, given.rounds)
 
 
 if __name__ == "__main__":

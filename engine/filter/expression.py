@@ -14,12 +14,25 @@ from nearfield.engine.point import PointId
 Scalar = str | int | bool
 
 
+def _same(values: Sequence[Scalar], others: Sequence[Scalar]) -> bool:
+    """Equality of operands: Python's 1 and True are equal, those of JSON are not."""
+    return values == others and list(map(type, values)) == list(map(type, others))
+
+
 @dataclass(frozen=True)
 class MatchValue:
     """The field equals one value; booleans, integers and floats differ: 1 is neither 1.0 nor true."""
 
     key: str
     value: Scalar
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, MatchValue) and self.key == other.key and _same((self.value,), (other.value,))
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.key, type(self.value), self.value))
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,12 @@ class MatchAny:
     key: str
     values: Sequence[Scalar]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MatchAny) and self.key == other.key and _same(self.values, other.values)
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.values))
+
 
 @dataclass(frozen=True)
 class MatchExcept:
@@ -36,6 +55,12 @@ class MatchExcept:
 
     key: str
     values: Sequence[Scalar]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MatchExcept) and self.key == other.key and _same(self.values, other.values)
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.values))
 
 
 @dataclass(frozen=True)

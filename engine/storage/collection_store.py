@@ -25,6 +25,7 @@ from nearfield.engine.segment.publisher import Publisher
 from nearfield.engine.segment.segment_set import Segment, SegmentSet
 from nearfield.engine.storage.apply import Prepared, prepare
 from nearfield.engine.storage.effects import Effects
+from nearfield.engine.storage.filter_answers import FilterAnswers
 from nearfield.engine.storage.filter_context import PinnedContext
 from nearfield.engine.storage.record_cache import RecordCache
 from nearfield.engine.storage.recovery import recover
@@ -90,6 +91,7 @@ class CollectionStore:
         """By segment id; changed on the writer thread by replacing the dictionary."""
         self.records = RecordCache()
         self.field_indexes = FieldIndexes(self.store.payloads)
+        self.filter_answers = FilterAnswers(self.config.filter_answers_bytes_max)
         self.publisher = Publisher(
             schema.vectors,
             found.sealed,
@@ -176,9 +178,20 @@ class CollectionStore:
 
     def matching(self, filters: Sequence[Filter]) -> tuple[SegmentSet, list[RowBitmaps]]:
         """A pinned set, and per filter the living rows that satisfy it, as bitmaps; of one moment."""
-        return self.read_consistently(
-            lambda pinned: (pinned, [self.live_matches(condition, pinned) for condition in filters])
-        )
+        moment, pinned = self.publisher.sequence, self.pinned
+        known = [self.filter_answers.known(condition, moment) for condition in filters]
+        kept = [found for found in known if found is not None]
+        if len(kept) == len(filters) and moment == self.publisher.sequence:
+            return pinned, kept
+
+        def evaluate(pinned: SegmentSet) -> tuple[int, SegmentSet, list[RowBitmaps]]:
+            moment = self.publisher.sequence
+            return moment, pinned, [self.live_matches(condition, pinned) for condition in filters]
+
+        moment, pinned, answers = self.read_consistently(evaluate)
+        for condition, found in zip(filters, answers, strict=True):
+            self.filter_answers.keep(condition, found, moment)
+        return pinned, answers
 
     def matching_rows(self, condition: Filter) -> NDArray[np.int64]:
         """Ascending living rows that satisfy a filter."""
