@@ -536,6 +536,34 @@ def connect_and_order(neighbours: numpy.typing.NDArray[numpy.uint32], entry: int
         ValueError: a wrong dtype, shape or value; says what was expected and what came.
     """
 
+class GraphFilterPlan:
+    """
+    How searches of one k and `ef` with a filter are answered.
+
+    Args:
+        k: how many, at least 1.
+        ef: of a search without a filter.
+        rows_most: up to so many allowed rows the full rows are to be scanned.
+        codes_most: up to so many their codes are; the graph is walked for more.
+        after_scan: candidates re-scored with the secondary codes, and with the full rows, after a scan.
+        after_walk: the same after a walk.
+        expansions_least, expansions_per_row: a walk gives up at so many expanded nodes, and so many for each
+            allowed row.
+        agreement_least: see Graph.search.
+        in_flight: queries a thread takes turns between.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    def __init__(self, k: int, ef: int, rows_most: int, codes_most: int, after_scan: tuple[int, int], after_walk: tuple[int, int], expansions_least: float, expansions_per_row: float, agreement_least: float, in_flight: int = 3) -> None: ...
+
+    @staticmethod
+    def window(k: int, ef: int, allowed: int, count: int) -> int:
+        """
+        How many allowed nodes are to be nearer than all that are left when a walk ends.
+        """
+
 class Graph:
     """
     A searchable graph over arrays that it keeps alive; any number of threads may search it.
@@ -564,20 +592,23 @@ class Graph:
 
     def __init__(self, neighbours: numpy.typing.NDArray[numpy.uint32], entries: numpy.typing.NDArray[numpy.uint32], row_of: numpy.typing.NDArray[numpy.uint32], primary: numpy.typing.NDArray[numpy.uint8] | None, primary_bits: int, primary_dims: int, primary_stride: int, secondary: numpy.typing.NDArray[numpy.uint8] | None, secondary_bits: int, secondary_stride: int, secondary_is_residual: bool, rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8] | None, row_scale: numpy.typing.NDArray[numpy.float32] | None, metric: str, mean: numpy.typing.NDArray[numpy.float32], scale: float, projection: numpy.typing.NDArray[numpy.int8] | None, projection_sums: numpy.typing.NDArray[numpy.int32] | None, projection_scales: numpy.typing.NDArray[numpy.float32] | None) -> None: ...
 
-    def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, rerank_secondary: int, rerank_exact: int, in_flight: int = 3, matches_least: int = 0, scan: bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int, int]]:
+    def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, rerank_secondary: int, rerank_exact: int, in_flight: int = 3, scan: bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, expansions_most: int = 9223372036854775807, agreement_least: float = 0.0, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int, int]]:
         """
         The k nearest rows the graph leads to.
 
         Args:
             queries: float32 [nq, d], C-contiguous.
             k: how many, at least 1.
-            ef: the traversal ends when the nearest `ef` nodes have been expanded; at least k are.
+            ef: the traversal ends when the nearest `ef` nodes have been expanded, at least k; with `allow`, all nodes
+                that are no further than the nearest `ef` allowed ones.
             rerank_secondary: candidates re-scored with the secondary codes.
             rerank_exact: of those, re-scored with the full rows.
             in_flight: queries a thread takes turns between.
-            matches_least: with `allow`, a query whose window holds fewer allowed nodes gets no answer.
             scan: score every allowed code row instead of walking the graph.
             allow: uint64 [ceil(m / 64)]; bit i % 64 of word i // 64 allows row i. None allows all.
+            expansions_most: with `allow`, a query that would expand so many nodes gets no answer.
+            agreement_least: nor does one if the distances of its candidates correlate less with those that a
+                re-ranking finds.
             pool: whose threads share the queries.
             cancel: polled once per 64 queries.
 
@@ -585,6 +616,18 @@ class Graph:
             rows int64 [nq, k], -1 pads; distances float32 [nq, k], +inf pads, up to a constant of the query where
             there are no full rows; code rows scored and nodes expanded by walking, and queries with fewer than
             k rows.
+
+        Raises:
+            ValueError: a wrong dtype, shape or value; says what was expected and what came.
+            Cancelled: `cancel` was set.
+        """
+
+    def search_filtered(self, queries: numpy.typing.NDArray[numpy.float32], plan: GraphFilterPlan, allow: numpy.typing.NDArray[numpy.uint64], pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int, int]] | None:
+        """
+        What `search` finds by the plan for as many rows as are allowed.
+
+        Returns:
+            As `search`; None where the plan is a scan of the full rows, which is not the graph's.
 
         Raises:
             ValueError: a wrong dtype, shape or value; says what was expected and what came.

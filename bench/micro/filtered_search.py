@@ -2,7 +2,8 @@
 
 Run as `python -m nearfield.bench.micro.filtered_search`: the constants of `index_builders/graph/costs.py`.
 Every call has another random filter of the same size, so that rows and codes come from where they do for
-one query of many; medians over rounds are fitted by a line through the sizes.
+one query of many; medians over rounds are fitted by a line, through the numbers of allowed rows for the
+scans, through those of expected expansions for the walk.
 """
 
 import argparse
@@ -11,12 +12,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine import _native
+from nearfield.engine._native import GraphFilterPlan
 from nearfield.engine.index.protocol import BuildContext
 from nearfield.engine.segment import bitmap
 from nearfield.index_builders.graph.builder import leanvec_builder
@@ -24,7 +25,9 @@ from nearfield.index_builders.graph.costs import Plan
 from nearfield.index_builders.graph.index import GraphIndex
 
 _SIZES = (25, 50, 100, 200, 400, 800, 1_600)
-_WINDOWS = (32, 64, 128, 256, 512)
+_SHARES = (0.5, 0.2, 0.1, 0.05, 0.025)
+"""Of allowed rows, for walks."""
+_EF = 48
 _FILTERS = 64
 _K = 10
 
@@ -54,7 +57,7 @@ def per_call(search: Callable[[int], object], rounds: int) -> float:
     return statistics.median(taken)
 
 
-def line(sizes: tuple[int, ...], taken: list[float]) -> tuple[float, float]:
+def line(sizes: list[int], taken: list[float]) -> tuple[float, float]:
     """Start and slope, each size weighing the same in proportion to what it takes."""
     slope, start = np.polyfit(np.array(sizes), np.array(taken), 1, w=1 / np.array(taken))
     return float(start), float(slope)
@@ -77,32 +80,29 @@ def main() -> None:
     index, queries = made_index(given.rows, given.dims, given.dtype)
     random = np.random.default_rng(1)
     show({"isa": _native.isa(), "rows": given.rows, "dims": given.dims, "dtype": given.dtype})
-    by_plan: dict[Plan, list[float]] = {Plan.SCAN_ROWS: [], Plan.SCAN_CODES: [], Plan.WALK: []}
 
-    def search(plan: Plan, window: int, allow: list[NDArray[np.uint64]] | None, number: int) -> object:
-        words = None if allow is None else allow[number]
-        return index.search_as(plan, queries[number : number + 1], _K, window, words)
-
-    for size in _SIZES:
+    def taken(plan: Plan, size: int) -> float:
         allow = [
             bitmap.from_positions(random.choice(given.rows, size, replace=False), given.rows)
             for _ in range(_FILTERS)
         ]
-        for plan in (Plan.SCAN_ROWS, Plan.SCAN_CODES):
-            by_plan[plan].append(per_call(partial(search, plan, 48, allow), given.rounds))
-    for window in _WINDOWS:
-        by_plan[Plan.WALK].append(per_call(partial(search, Plan.WALK, window, None), given.rounds))
-    for plan, taken in by_plan.items():
-        sizes = _WINDOWS if plan is Plan.WALK else _SIZES
-        start, slope = line(sizes, taken)
-        show(
-            {
-                "plan": plan.name,
-                "start_ns": start,
-                "each_ns": slope,
-                "at": dict(zip(sizes, taken, strict=True)),
-            }
-        )
+
+        def search(number: int) -> object:
+            return index.search_as(plan, queries[number : number + 1], _K, _EF, allow[number])
+
+        return per_call(search, given.rounds)
+
+    for plan in Plan:
+        sizes = _SIZES if plan is not Plan.WALK else tuple(int(share * given.rows) for share in _SHARES)
+        units = [
+            size if plan is not Plan.WALK
+            else GraphFilterPlan.window(_K, _EF, size, given.rows) * given.rows // size
+            for size in sizes
+        ]  # fmt: skip
+        times = [taken(plan, size) for size in sizes]
+        start, slope = line(units, times)
+        at = dict(zip(units, times, strict=True))
+        show({"plan": plan.name, "start_ns": start, "each_ns": slope, "at": at})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from copy import copy
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -21,7 +21,7 @@ from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.files import save_header
 from nearfield.index_builders.graph.arrays import GraphArrays
 from nearfield.index_builders.graph.browse import GraphBrowser
-from nearfield.index_builders.graph.costs import SCAN_CODES, SCAN_ROWS, Plan, SearchCosts
+from nearfield.index_builders.graph.costs import Plan, SearchCosts
 from nearfield.index_builders.params import knob, not_calibrated, target_recall
 from nearfield.index_builders.scans import range_scan, stream_scan
 
@@ -38,8 +38,31 @@ _RERANK_LEAST: Final = 10
 """Re-ranking treats a smaller k like this one."""
 _FEW_DIMENSIONS: Final = 64
 """Full rows of so few cost hardly more than codes, and more of them are read (measured: decision 0026)."""
-_EXACT_ROWS_MOST: Final = 8_192
-_FAR_WINDOWS: Final = 8
+_AFTER_WALK: Final = 0.25
+"""Share of `ef` that full rows re-rank after coarse codes, beside what the projection lost."""
+_AFTER_SCAN: Final = 0.1
+"""The same after a scan of few rows: their nearest lie further apart, and none is missed (decision 0023)."""
+_AGREEMENT_LEAST: Final = 0.5
+"""Correlation of the distances by codes with the exact ones, over what is re-ranked (decision 0030)."""
+_WAYS_KEPT: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How searches of one k and one recall are answered.
+
+    Args:
+        ef: window of a search without a filter.
+        reranked: candidates that it re-ranks with the secondary codes, and with full rows.
+        codes_most: with a filter, up to so many allowed rows the graph is not walked.
+        plan: with a filter; `scan_plan` for what a walk gives up.
+    """
+
+    ef: int
+    reranked: tuple[int, int]
+    codes_most: int
+    plan: _native.GraphFilterPlan
+    scan_plan: _native.GraphFilterPlan
 
 
 class GraphIndex:
@@ -82,40 +105,27 @@ class GraphIndex:
     ) -> Hits:
         """See VectorIndex.search; knobs: `ef` or `target_recall` (see `calibration`), `threads`.
 
-        With a filter the window grows in inverse proportion to the share of allowed rows. Where scoring the
-        allowed code rows one after another costs less they are; a query that leads to a place with too
-        few of them is answered by a scan as well.
+        With a filter the graph is walked, through rows that are not allowed as well, until the nearest
+        allowed ones are known as well as without it; where scoring the code rows of all that are allowed
+        costs less they are. A query that codes or links lead astray is answered by a scan.
         """
         threads = knob(params, "threads") or 1
-        target = target_recall(params)
-        if self._graph is None or 2 * k > self.count or (target is not None and self._scans_for(target)):
+        way = self._way(k, knob(params, "ef"), target_recall(params))
+        if way is None:
             return self._base.scan(queries, k, allow, threads)
-        ef = self._ef(k, params, target)
         if allow is None:
-            return self._search_graph(queries, k, ef, ef, False, None, threads)[0]
-        allowed = _native.count_bits(allow)
-        plan, window = self._costs.plan(ef, k, allowed)
-        if plan is SCAN_ROWS:
-            return self._base.scan(queries, k, allow, threads)
-        hits, short = self._search_graph(queries, k, ef, window, plan is SCAN_CODES, allow, threads)
-        if short:
-            unanswered = hits.rows[:, -1] < 0
-            scanned = self._scanned(queries[unanswered], k, ef, allow, allowed, threads)
-            hits.rows[unanswered], hits.distances[unanswered] = scanned.rows, scanned.distances
-        return hits
+            return self._search_all(queries, k, way, threads)
+        return self._search_allowed(queries, k, way, allow, threads)
 
     def search_as(
-        self,
-        plan: Plan,
-        queries: NDArray[np.float32],
-        k: int,
-        window: int,
-        allow: NDArray[np.uint64] | None = None,
+        self, plan: Plan, queries: NDArray[np.float32], k: int, ef: int, allow: NDArray[np.uint64]
     ) -> Hits:
         """What `search` does by one plan, on one thread, whatever it costs: for measuring that."""
-        if plan is Plan.SCAN_ROWS:
-            return self._base.scan(queries, k, allow, 1)
-        return self._search_graph(queries, k, window, window, plan is Plan.SCAN_CODES, allow, 1)[0]
+        codes_most = self.count if plan is Plan.SCAN_CODES else 0
+        hits = None
+        if plan is not Plan.SCAN_ROWS:
+            hits, _ = self._filtered(queries, self._filter_plan(k, ef, 0, codes_most), allow, 1)
+        return self._base.scan(queries, k, allow, 1) if hits is None else hits
 
     def range_search(
         self,
@@ -146,14 +156,12 @@ class GraphIndex:
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
         """See VectorIndex: the cheapest plan, a scan of full-precision rows being one of them."""
-        target = target_recall(params)
-        if target is not None and self._scans_for(target):
-            return float(allowed)
-        return self._costs.equivalent_scan_rows(self._ef(k, params, target), k, allowed)
+        way = self._way(k, knob(params, "ef"), target_recall(params))
+        return float(allowed) if way is None else self._costs.equivalent_scan_rows(way.ef, k, allowed)
 
     def default_ef(self, k: int) -> int:
         """The window of a search that asks for none."""
-        return self._ef(k, {}, None)
+        return self._ef(k, None, None)
 
     def search_points(
         self, queries: NDArray[np.float32], k: int, ef: int, threads: int, *, by_codes: bool = False
@@ -165,9 +173,7 @@ class GraphIndex:
         """
         assert self._graph is not None and self.arrays is not None
         window = max(ef, k)
-        secondary = exact = 0
-        if not by_codes:
-            secondary, exact = _rerank_counts(k, window, self._last_codes_are_fine, self.arrays.residue)
+        secondary, exact = (0, 0) if by_codes else self._reranked(k, window, window, _AFTER_WALK)
         rows, distances, _ = self._graph.search(
             self._base.prepared(queries), k, window, secondary, exact, _IN_FLIGHT, pool=shared_pool(threads)
         )
@@ -209,31 +215,65 @@ class GraphIndex:
 
     def _know(self, calibration: Calibration | None) -> None:
         self.calibration = calibration
-        if calibration is not None:  # the same few are asked for by every search
-            self._calibrated_width = lru_cache(maxsize=256)(calibration.width_for)
+        self._ways: dict[tuple[int, int | None, float | None], _Way] = {}
+
+    def _way(self, k: int, ef: int | None, target: float | None) -> _Way | None:
+        """How such searches are answered, None: by a scan. The same few are asked for by every search."""
+        asked = k, ef, target
+        known = self._ways.get(asked)
+        if known is not None:
+            return known
+        if self._graph is None or 2 * k > self.count or (target is not None and self._scans_for(target)):
+            return None
+        way = self._searched(k, self._ef(k, ef, target))
+        if len(self._ways) >= _WAYS_KEPT:
+            self._ways = {}
+        self._ways[asked] = way
+        return way
+
+    def _searched(self, k: int, ef: int) -> _Way:
+        rows_most, codes_most = self._costs.scanned_most(ef, k)
+        return _Way(
+            ef=ef,
+            reranked=self._reranked(k, ef, ef, _AFTER_WALK),
+            codes_most=codes_most,
+            plan=self._filter_plan(k, ef, rows_most, codes_most),
+            scan_plan=self._filter_plan(k, ef, 0, self.count),
+        )
+
+    def _filter_plan(self, k: int, ef: int, rows_most: int, codes_most: int) -> _native.GraphFilterPlan:
+        after_scan, after_walk = (
+            self._reranked(k, ef, self.count, share) for share in (_AFTER_SCAN, _AFTER_WALK)
+        )
+        return _native.GraphFilterPlan(
+            k, ef, rows_most, codes_most, after_scan, after_walk,
+            SearchCosts.EXPANSIONS_LEAST, SearchCosts.EXPANSIONS_PER_ROW, _AGREEMENT_LEAST, _IN_FLIGHT,
+        )  # fmt: skip
+
+    def _reranked(self, k: int, ef: int, most: int, share: float) -> tuple[int, int]:
+        """At most how many candidates are re-ranked with the secondary codes, and with full rows.
+
+        A larger `ef` promises more recall, which the errors of the codes must not spoil. Coarse codes leave
+        to the full rows what finer ones would have settled, the more the projection lost.
+
+        Args:
+            share: of `ef` that is re-ranked after coarse codes, beside what the projection lost.
+        """
+        assert self.arrays is not None
+        wanted = max(k, _RERANK_LEAST)
+        secondary = (4 if ef <= 6 * wanted else 6) * wanted
+        if not self._last_codes_are_fine:
+            exact = math.ceil(1.5 * wanted + (share + self.arrays.residue) * ef)
+            return min(most, secondary), min(most, exact)
+        factor = 1.0 if ef <= 2.5 * wanted else 1.2 if ef <= 6 * wanted else 1.6
+        return min(most, secondary), math.ceil(factor * wanted)
 
     def _scans_for(self, target: float) -> bool:
         """Whether only a scan is sure to find what is asked for, or costs too little to do less."""
-        return target == 1.0 or self.count < CALIBRATED_ROWS_MIN or self._graph is None
+        return target == 1.0 or self.count < CALIBRATED_ROWS_MIN
 
-    def _scanned(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        ef: int,
-        allow: NDArray[np.uint64],
-        allowed: int,
-        threads: int,
-    ) -> Hits:
-        """For queries whose answers are far away, where codes tell little: more of them are re-ranked."""
-        if allowed <= _EXACT_ROWS_MOST:
-            return self._base.scan(queries, k, allow, threads)
-        wide = min(_FAR_WINDOWS * ef, allowed)
-        return self._search_graph(queries, k, wide, wide, True, allow, threads)[0]
-
-    def _ef(self, k: int, params: Mapping[str, Any], target: float | None) -> int:
+    def _ef(self, k: int, ef: int | None, target: float | None) -> int:
         """Raises InvalidRequest where a recall is asked for that was never measured."""
-        ef = knob(params, "ef")
         if ef is not None:
             return max(ef, k)
         if target is None:
@@ -243,39 +283,64 @@ class GraphIndex:
             target = self._params["target_recall"]
         if self.calibration is None:
             raise not_calibrated(self.kind)
-        return self._calibrated_width(target, k)
+        return self.calibration.width_for(target, k)
 
-    def _search_graph(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        ef: int,
-        window: int,
-        by_scan: bool,
-        allow: NDArray[np.uint64] | None,
-        threads: int,
-    ) -> tuple[Hits, int]:
-        """Also returns how many answers have fewer than k rows."""
-        assert self._graph is not None and self.arrays is not None
+    def _search_all(self, queries: NDArray[np.float32], k: int, way: _Way, threads: int) -> Hits:
+        assert self._graph is not None
         prepared = self._base.prepared(queries)
-        row_allow = allow
-        if self._points is not None and allow is not None:
-            allow = self._points.first_row_bitmap(allow)
         pool = shared_pool(threads) if len(queries) > 1 else None
-        secondary, exact = _rerank_counts(k, ef, self._last_codes_are_fine, self.arrays.residue, by_scan)
-        least = 0 if allow is None else ef // 2
+        secondary, exact = way.reranked
         rows, distances, (_, _, short) = self._graph.search(
-            prepared, k, window, secondary, exact, _IN_FLIGHT, least, by_scan, allow, pool
+            prepared, k, way.ef, secondary, exact, _IN_FLIGHT, pool=pool
         )
         if self._base.unverified:
-            if allow is None and short:
-                # Every node can be reached, unless links are damaged.
-                return self._base.scan(queries, k, row_allow, threads), 0
+            if short:  # every node can be reached, unless links are damaged
+                return self._base.scan(queries, k, None, threads)
+            self._base.confirm(rows)
+        hits = cosine_hits(rows, distances) if self.metric == "cosine" else Hits(rows, distances)
+        return hits if self._points is None else self._expanded(hits, None)
+
+    def _search_allowed(
+        self, queries: NDArray[np.float32], k: int, way: _Way, allow: NDArray[np.uint64], threads: int
+    ) -> Hits:
+        """Queries that a walk gives up are answered by their codes, those that codes mislead by full rows."""
+        hits, short = self._filtered(queries, way.plan, allow, threads)
+        if hits is None:
+            return self._base.scan(queries, k, allow, threads)
+        if short == 0:
+            return hits
+        left = np.flatnonzero(hits.rows[:, -1] < 0)
+        if bitmap.count(allow) > way.codes_most:
+            scanned, _ = self._filtered(queries[left], way.scan_plan, allow, threads)
+            assert scanned is not None
+            hits.rows[left], hits.distances[left] = scanned.rows, scanned.distances
+            left = left[scanned.rows[:, -1] < 0]
+        if len(left):
+            exact = self._base.scan(queries[left], k, allow, threads)
+            hits.rows[left], hits.distances[left] = exact.rows, exact.distances
+        return hits
+
+    def _filtered(
+        self,
+        queries: NDArray[np.float32],
+        plan: _native.GraphFilterPlan,
+        allow: NDArray[np.uint64],
+        threads: int,
+    ) -> tuple[Hits | None, int]:
+        """Also returns how many answers have fewer than k rows; no hits where full rows are to be scanned."""
+        assert self._graph is not None
+        words = allow if self._points is None else self._points.first_row_bitmap(allow)
+        pool = shared_pool(threads) if len(queries) > 1 else None
+        found = self._graph.search_filtered(self._base.prepared(queries), plan, words, pool)
+        if found is None:
+            return None, 0
+        rows, distances, (_, _, short) = found
+        if self._base.unverified:
             self._base.confirm(rows)
         hits = cosine_hits(rows, distances) if self.metric == "cosine" else Hits(rows, distances)
         if self._points is None:
             return hits, short
-        hits = self._expanded(hits, row_allow)
+        hits = self._expanded(hits, allow)
         return hits, int((hits.rows[:, -1] < 0).sum())
 
     def _expanded(self, hits: Hits, allow: NDArray[np.uint64] | None) -> Hits:
@@ -296,25 +361,6 @@ class GraphIndex:
             found.rows[query, : len(order)] = members[order]
             found.distances[query, : len(order)] = of_members[order]
         return found
-
-
-@lru_cache(maxsize=256)
-def _rerank_counts(
-    k: int, ef: int, last_codes_are_fine: bool, residue: float, by_scan: bool = False
-) -> tuple[int, int]:
-    """How many candidates are re-ranked with the secondary codes, and how many of those with full rows.
-
-    A larger `ef` promises more recall, which the errors of the codes must not spoil. Coarse codes leave
-    to the full rows what finer ones would have settled, the more the projection lost; less of it after a scan
-    of few rows, whose nearest lie further apart, and which misses none (measured: decision 0023).
-    """
-    wanted = max(k, _RERANK_LEAST)
-    secondary = (4 if ef <= 6 * wanted else 6) * wanted
-    if not last_codes_are_fine:
-        share = (0.1 if by_scan else 0.25) + residue
-        return min(ef, secondary), min(ef, math.ceil(1.5 * wanted + share * ef))
-    exact = 1.0 if ef <= 2.5 * wanted else 1.2 if ef <= 6 * wanted else 1.6
-    return min(ef, secondary), math.ceil(exact * wanted)
 
 
 def _last_codes_are_fine(arrays: GraphArrays) -> bool:

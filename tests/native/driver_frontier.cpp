@@ -65,11 +65,34 @@ void check_merges(const KernelTable& tier, std::size_t capacity, std::mt19937& r
     }
 }
 
+// What is no further than a bound moves to the front, in order, and nothing
+// beyond the arrays is touched.
+void check_within(const KernelTable& tier, std::size_t count, std::mt19937& random) {
+    std::vector<float> distances(count + 1, -7.0f), expected_distances;
+    std::vector<std::uint32_t> nodes(count + 1, 7), expected_nodes;
+    for (std::size_t i = 0; i < count; ++i) {
+        nodes[i] = static_cast<std::uint32_t>(random());
+        distances[i] = static_cast<float>(static_cast<int>(random() % 16) - 8);
+        if (random() % 20 == 0) distances[i] = std::numeric_limits<float>::quiet_NaN();
+        if (!(distances[i] <= 2.0f)) continue;
+        expected_distances.push_back(distances[i]);
+        expected_nodes.push_back(nodes[i]);
+    }
+    const std::size_t kept = tier.graph->within(distances.data(), nodes.data(), count, 2.0f);
+    const std::string what = std::string(tier.isa) + " within, of " + std::to_string(count);
+    check(kept == expected_nodes.size(), what + ": how many");
+    check(std::equal(expected_nodes.begin(), expected_nodes.end(), nodes.begin()) &&
+              std::equal(expected_distances.begin(), expected_distances.end(), distances.begin()),
+          what + ": which");
+    check(distances[count] == -7.0f && nodes[count] == 7, what + ": nothing behind them");
+}
+
 }  // namespace
 
 void check_frontier() {
     std::mt19937 random(4);
     for (const KernelTable* tier : available_tiers()) {
+        for (std::size_t count = 0; count <= 70; ++count) check_within(*tier, count, random);
         for (std::size_t capacity = 1; capacity <= 140; ++capacity) check_merges(*tier, capacity, random);
     }
 }

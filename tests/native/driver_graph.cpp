@@ -26,7 +26,8 @@ namespace {
 constexpr std::size_t kQueries = 130;  // more than one task of a search
 constexpr std::size_t kK = 10;
 constexpr std::size_t kDegree = MadeGraph::kDegree;
-constexpr graph::SearchParams kPlain{kK, 40, 30, 20, 3, 0, false};
+constexpr std::size_t kNoLimit = ~std::size_t{0};
+constexpr graph::SearchParams kPlain{kK, 40, 30, 20, 3, false, kNoLimit, 0.0f};
 
 struct Answers {
     std::vector<std::int64_t> rows;
@@ -42,6 +43,18 @@ Answers answers_of(const graph::Searcher& searcher, const std::vector<float>& qu
     searcher.search({queries.data(), count, params, allow, answers.rows.data(), answers.distances.data()},
                     pool, nullptr);
     return answers;
+}
+
+Answers one_by_one(const graph::Searcher& searcher, const std::vector<float>& queries, std::size_t dims,
+                   const graph::SearchParams& params, const std::uint64_t* allow) {
+    Answers all;
+    for (auto query = queries.begin(); query != queries.end(); query += static_cast<std::ptrdiff_t>(dims)) {
+        const Answers one = answers_of(searcher, {query, query + static_cast<std::ptrdiff_t>(dims)}, dims,
+                                       params, allow, nullptr);
+        all.rows.insert(all.rows.end(), one.rows.begin(), one.rows.end());
+        all.distances.insert(all.distances.end(), one.distances.begin(), one.distances.end());
+    }
+    return all;
 }
 
 bool is_allowed(const std::uint64_t* allow, std::size_t row) {
@@ -156,8 +169,11 @@ void check_searches(const MadeGraph& made, const std::vector<float>& queries, co
         few[row / 64] |= std::uint64_t{row % 97 == 5} << (row % 64);
     }
     if (count % 64 != 0) third.back() |= few.back() |= std::uint64_t{1} << 63;  // beyond the rows: nothing
-    graph::SearchParams wide = kPlain, scan = kPlain, alone = kPlain;
-    wide.window = 3 * kPlain.window;
+    std::vector<std::uint64_t> most(third.size());  // as where some rows were deleted
+    for (std::size_t row = 0; row < count; ++row)
+        most[row / 64] |= std::uint64_t{row % 20 != 0} << (row % 64);
+    graph::SearchParams narrow = kPlain, scan = kPlain, alone = kPlain;
+    narrow.window = kK + (kPlain.window - kK) / 3;
     scan.scan = true;
     alone.in_flight = 1;
     // Links of Euclidean neighbours lead to largest products almost as well.
@@ -169,7 +185,9 @@ void check_searches(const MadeGraph& made, const std::vector<float>& queries, co
         double least;
     };
     for (const Case& each :
-         {Case{"plain", kPlain, nullptr, walked}, Case{"a third allowed", wide, third.data(), walked},
+         {Case{"plain", kPlain, nullptr, walked},
+          Case{"a third allowed", narrow, third.data(), walked - 0.01},
+          Case{"few allowed", kPlain, few.data(), walked}, Case{"most allowed", kPlain, most.data(), walked},
           Case{"few allowed, scanned", scan, few.data(), 0.97}, Case{"all scanned", scan, nullptr, 0.97}}) {
         const std::string name = what + ", " + each.name;
         const Answers found = answers_of(searcher, queries, dims, each.params, each.allow, nullptr);
@@ -187,11 +205,17 @@ void check_searches(const MadeGraph& made, const std::vector<float>& queries, co
             [&] { own = answers_of(searcher, queries, dims, kPlain, nullptr, &pools.three); });
     for (std::thread& caller : callers) caller.join();
     check(each[0] == found && each[1] == found && each[2] == found, what + ": from several callers at once");
-    graph::SearchParams hopeless = wide;
-    hopeless.matches_least = count;
-    const Answers none = answers_of(searcher, queries, dims, hopeless, few.data(), nullptr);
-    check(std::all_of(none.rows.begin(), none.rows.end(), [](std::int64_t row) { return row == -1; }),
-          what + ": too few matches are no answer");
+    check(answers_of(searcher, queries, dims, narrow, third.data(), nullptr) ==
+              one_by_one(searcher, queries, dims, narrow, third.data()),
+          what + ": filtered, the same alone");
+    graph::SearchParams hurried = kPlain, doubting = kPlain;
+    hurried.expansions_most = 2;
+    doubting.agreement_least = 1.01f;  // more than any order agrees with another
+    for (const graph::SearchParams& params : {hurried, doubting}) {
+        const Answers none = answers_of(searcher, queries, dims, params, third.data(), nullptr);
+        check(std::all_of(none.rows.begin(), none.rows.end(), [](std::int64_t row) { return row == -1; }),
+              what + ": no answer where a walk was long or codes are not to be trusted");
+    }
 }
 
 void check_ranges(const MadeGraph& made, const std::vector<float>& queries, const Truth& truth, Pools& pools,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from nearfield.engine._native import GraphFilterPlan
 from nearfield.index_builders import Index, build_index
 from nearfield.index_builders.graph.costs import Plan, SearchCosts
 from tests.conformance import cases
@@ -64,17 +65,50 @@ def test_a_batch_answers_what_single_calls_do() -> None:
 
 def test_plans_follow_what_they_cost() -> None:
     costs = SearchCosts(100_000, 768)
-    plans = [costs.plan(48, K, allowed)[0] for allowed in (0, K, 20, 1_000, 2_000, 50_000, 100_000)]
+    plans = [costs.plan(48, K, allowed) for allowed in (0, K, 20, 1_000, 2_000, 50_000, 100_000)]
     assert plans == [Plan.SCAN_ROWS] * 3 + [Plan.SCAN_CODES] * 2 + [Plan.WALK] * 2
-    order = [costs.plan(48, K, allowed)[0].value for allowed in range(1, 100_001, 37)]
+    order = [costs.plan(48, K, allowed).value for allowed in range(1, 100_001, 37)]
     assert order == sorted(order), "more allowed rows never lead back to an earlier plan"
 
 
-def test_a_walk_looks_further_where_fewer_are_allowed() -> None:
+@pytest.mark.parametrize("ef", [K, 48, 400])
+def test_the_limits_that_native_code_gets_are_those_of_the_plans(ef: int) -> None:
     costs = SearchCosts(100_000, 768)
-    assert costs.plan(48, K, 100_000) == (Plan.WALK, 48)
-    assert costs.plan(48, K, 50_000) == (Plan.WALK, 96)
-    assert costs.plan(48, K, 1_000) == (Plan.SCAN_CODES, 48)
+    rows_most, codes_most = costs.scanned_most(ef, K)
+    assert K <= rows_most < codes_most < 100_000
+    around = [rows_most, rows_most + 1, codes_most, codes_most + 1]
+    assert [costs.plan(ef, K, allowed) for allowed in around] == [
+        Plan.SCAN_ROWS, Plan.SCAN_CODES, Plan.SCAN_CODES, Plan.WALK
+    ]  # fmt: skip
+
+
+def test_a_walk_ends_at_as_many_nodes_beyond_the_nearest_as_without_a_filter() -> None:
+    window = GraphFilterPlan.window
+    assert window(K, 48, 100_000, 100_000) == 48
+    assert window(K, 48, 50_000, 100_000) == K + 19
+    assert window(K, 48, 1_000, 100_000) == K + 1
+    assert window(K, K, 50_000, 100_000) == window(K, 5, 50_000, 100_000) == K
+
+
+def test_filters_that_leave_only_far_rows_are_answered_as_well() -> None:
+    """Codes cannot order rows that are all about as far: what they mislead is scanned."""
+    rng = np.random.default_rng(8)
+    centres = rng.normal(size=(40, 256)).astype(np.float32)
+    rows = centres[rng.integers(40, size=8_000)] + 0.5 * rng.normal(size=(8_000, 256)).astype(np.float32)
+    queries = rows[rng.integers(8_000, size=30)] + 0.3 * rng.normal(size=(30, 256)).astype(np.float32)
+    index = build_index(rows, metric="l2", kind="leanvec", params={"reduced_dimensions": 64}, threads=2)
+    distances = cases.true_distances(queries, rows, "l2")
+    recalls: dict[float, list[float]] = {0.1: [], 0.5: []}
+    for query, of_query in zip(queries, distances, strict=True):
+        farthest_first = np.argsort(-of_query)
+        for share, found in recalls.items():
+            mask = np.zeros(8_000, np.bool_)
+            mask[farthest_first[: int(share * 8_000)]] = True
+            ids = index.search(query, K, allow=mask)[0][0]
+            assert (ids >= 0).all() and mask[ids].all()
+            found.append(float((of_query[ids] <= np.sort(of_query[mask])[K - 1] + 1e-3).mean()))
+    for share, found in recalls.items():
+        assert np.mean(found) >= 0.85, f"the farthest {share}"
 
 
 @pytest.mark.parametrize("row_bytes", [16, 768, 6_144])
@@ -82,5 +116,5 @@ def test_the_planner_of_segments_is_told_the_cheapest_plan(row_bytes: int) -> No
     costs = SearchCosts(100_000, row_bytes)
     for allowed in range(1, 100_001, 37):
         rows = costs.equivalent_scan_rows(48, K, allowed)
-        scans = costs.plan(48, K, allowed)[0] is Plan.SCAN_ROWS
+        scans = costs.plan(48, K, allowed) is Plan.SCAN_ROWS
         assert rows <= allowed and (rows == allowed) == scans

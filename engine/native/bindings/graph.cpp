@@ -1,8 +1,11 @@
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string_view.h>
 
+#include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bindings/array_view.h"
@@ -151,23 +154,26 @@ Raises:
 
 constexpr const char* kSearchSignature =
     "def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, "
-    "rerank_secondary: int, rerank_exact: int, in_flight: int = 3, matches_least: int = 0, scan: "
-    "bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, pool: ThreadPool | None "
-    "= None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], "
-    "numpy.typing.NDArray[numpy.float32], tuple[int, int, int]]";
+    "rerank_secondary: int, rerank_exact: int, in_flight: int = 3, scan: bool = False, allow: "
+    "numpy.typing.NDArray[numpy.uint64] | None = None, expansions_most: int = 9223372036854775807, "
+    "agreement_least: float = 0.0, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> "
+    "tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int, int]]";
 
 constexpr const char* kSearchDoc = R"(The k nearest rows the graph leads to.
 
 Args:
     queries: float32 [nq, d], C-contiguous.
     k: how many, at least 1.
-    ef: the traversal ends when the nearest `ef` nodes have been expanded; at least k are.
+    ef: the traversal ends when the nearest `ef` nodes have been expanded, at least k; with `allow`, all nodes
+        that are no further than the nearest `ef` allowed ones.
     rerank_secondary: candidates re-scored with the secondary codes.
     rerank_exact: of those, re-scored with the full rows.
     in_flight: queries a thread takes turns between.
-    matches_least: with `allow`, a query whose window holds fewer allowed nodes gets no answer.
     scan: score every allowed code row instead of walking the graph.
     allow: uint64 [ceil(m / 64)]; bit i % 64 of word i // 64 allows row i. None allows all.
+    expansions_most: with `allow`, a query that would expand so many nodes gets no answer.
+    agreement_least: nor does one if the distances of its candidates correlate less with those that a
+        re-ranking finds.
     pool: whose threads share the queries.
     cancel: polled once per 64 queries.
 
@@ -179,6 +185,77 @@ Returns:
 Raises:
     ValueError: a wrong dtype, shape or value; says what was expected and what came.
     Cancelled: `cancel` was set.)";
+
+constexpr const char* kFilteredSignature =
+    "def search_filtered(self, queries: numpy.typing.NDArray[numpy.float32], plan: GraphFilterPlan, allow: "
+    "numpy.typing.NDArray[numpy.uint64], pool: ThreadPool | None = None, cancel: CancelFlag | None = None) "
+    "-> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int, int]] "
+    "| None";
+
+constexpr const char* kFilteredDoc = R"(What `search` finds by the plan for as many rows as are allowed.
+
+Returns:
+    As `search`; None where the plan is a scan of the full rows, which is not the graph's.
+
+Raises:
+    ValueError: a wrong dtype, shape or value; says what was expected and what came.
+    Cancelled: `cancel` was set.)";
+
+constexpr const char* kPlanSignature =
+    "def __init__(self, k: int, ef: int, rows_most: int, codes_most: int, after_scan: tuple[int, int], "
+    "after_walk: tuple[int, int], expansions_least: float, expansions_per_row: float, agreement_least: "
+    "float, in_flight: int = 3) -> None";
+
+constexpr const char* kPlanDoc = R"(How searches of one k and `ef` with a filter are answered.
+
+Args:
+    k: how many, at least 1.
+    ef: of a search without a filter.
+    rows_most: up to so many allowed rows the full rows are to be scanned.
+    codes_most: up to so many their codes are; the graph is walked for more.
+    after_scan: candidates re-scored with the secondary codes, and with the full rows, after a scan.
+    after_walk: the same after a walk.
+    expansions_least, expansions_per_row: a walk gives up at so many expanded nodes, and so many for each
+        allowed row.
+    agreement_least: see Graph.search.
+    in_flight: queries a thread takes turns between.
+
+Raises:
+    ValueError: a value out of range.)";
+
+constexpr const char* kWindowSignature = "def window(k: int, ef: int, allowed: int, count: int) -> int";
+
+constexpr const char* kWindowDoc =
+    "How many allowed nodes are to be nearer than all that are left when a walk ends.";
+
+std::size_t allowed_window(std::int64_t k, std::int64_t ef, std::int64_t allowed, std::int64_t count) {
+    return graph::FilterPlan::window(checked_size(k, "k", 1), checked_size(ef, "ef", 1),
+                                     checked_size(allowed, "allowed", 0), checked_size(count, "count", 0));
+}
+
+using Pair = std::pair<std::int64_t, std::int64_t>;
+
+graph::RerankCounts rerank_counts(const Pair& counts, const char* name) {
+    return {checked_size(counts.first, name, 0), checked_size(counts.second, name, 0)};
+}
+
+void make_plan(graph::FilterPlan* place, std::int64_t k, std::int64_t ef, std::int64_t rows_most,
+               std::int64_t codes_most, const Pair& after_scan, const Pair& after_walk,
+               double expansions_least, double expansions_per_row, float agreement_least,
+               std::int64_t in_flight) {
+    if (!(expansions_least >= 0.0 && expansions_per_row >= 0.0))
+        throw nb::value_error("expansions_least, expansions_per_row: expected numbers of at least 0");
+    new (place) graph::FilterPlan{checked_size(k, "k", 1),
+                                  checked_size(std::max(ef, k), "ef", 1),
+                                  checked_size(rows_most, "rows_most", 0),
+                                  checked_size(codes_most, "codes_most", 0),
+                                  rerank_counts(after_scan, "after_scan"),
+                                  rerank_counts(after_walk, "after_walk"),
+                                  expansions_least,
+                                  expansions_per_row,
+                                  agreement_least,
+                                  checked_size(in_flight, "in_flight", 1)};
+}
 
 graph::BuildControl build_control(ThreadPool* pool, const CancelFlag* cancel, const nb::object& progress) {
     graph::BuildControl control{pool, cancel, {}};
@@ -300,6 +377,12 @@ void register_graph(nb::module_& module) {
                "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kAddReverseSignature), kAddReverseDoc);
     module.def("connect_and_order", &connect_and_order, "neighbours"_a, "entry"_a, nb::sig(kConnectSignature),
                kConnectDoc);
+    nb::class_<graph::FilterPlan>(module, "GraphFilterPlan", kPlanDoc)
+        .def("__init__", &make_plan, "k"_a, "ef"_a, "rows_most"_a, "codes_most"_a, "after_scan"_a,
+             "after_walk"_a, "expansions_least"_a, "expansions_per_row"_a, "agreement_least"_a,
+             "in_flight"_a = 3, nb::sig(kPlanSignature))
+        .def_static("window", &allowed_window, "k"_a, "ef"_a, "allowed"_a, "count"_a,
+                    nb::sig(kWindowSignature), kWindowDoc);
     nb::class_<Graph>(module, "Graph", kGraphDoc)
         .def(nb::init<nb::handle, nb::handle, nb::handle, nb::handle, std::int64_t, std::int64_t,
                       std::int64_t, nb::handle, std::int64_t, std::int64_t, bool, nb::handle, nb::handle,
@@ -310,8 +393,11 @@ void register_graph(nb::module_& module) {
              "scale"_a, "projection"_a.none(), "projection_sums"_a.none(), "projection_scales"_a.none(),
              nb::sig(kGraphSignature))
         .def("search", &Graph::search, "queries"_a, "k"_a, "ef"_a, "rerank_secondary"_a, "rerank_exact"_a,
-             "in_flight"_a = 3, "matches_least"_a = 0, "scan"_a = false, "allow"_a = nb::none(),
-             "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kSearchSignature), kSearchDoc);
+             "in_flight"_a = 3, "scan"_a = false, "allow"_a = nb::none(),
+             "expansions_most"_a = std::numeric_limits<std::int64_t>::max(), "agreement_least"_a = 0.0f,
+             "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kSearchSignature), kSearchDoc)
+        .def("search_filtered", &Graph::search_filtered, "queries"_a, "plan"_a, "allow"_a,
+             "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kFilteredSignature), kFilteredDoc);
 }
 
 }  // namespace nearfield::bindings

@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -12,8 +13,11 @@
 
 #include "bindings/array_view.h"
 #include "bindings/build_arrays.h"
+#include "core/dispatch.h"
+#include "graph/filter_plan.h"
 #include "graph/graph_view.h"
 #include "graph/search.h"
+#include "kernels/bit_kernels.h"
 
 namespace nearfield::bindings {
 
@@ -115,22 +119,60 @@ public:
     }
 
     nb::tuple search(nb::handle queries, std::int64_t k, std::int64_t ef, std::int64_t rerank_secondary,
-                     std::int64_t rerank_exact, std::int64_t in_flight, std::int64_t matches_least, bool scan,
-                     nb::handle allow, ThreadPool* pool, const CancelFlag* cancel) const {
-        const ArrayView query_view(queries, "queries");
-        if (!query_view.is(DType::f32, 2) || query_view.shape(1) != view_.dims) {
-            query_view.reject("float32 [nq, " + std::to_string(view_.dims) + "]");
-        }
+                     std::int64_t rerank_exact, std::int64_t in_flight, bool scan, nb::handle allow,
+                     std::int64_t expansions_most, float agreement_least, ThreadPool* pool,
+                     const CancelFlag* cancel) const {
         const graph::SearchParams params{checked_size(k, "k", 1),
                                          checked_size(std::max(ef, k), "ef", 1),
                                          checked_size(rerank_secondary, "rerank_secondary", 0),
                                          checked_size(rerank_exact, "rerank_exact", 0),
                                          checked_size(in_flight, "in_flight", 1),
-                                         checked_size(matches_least, "matches_least", 0),
-                                         scan};
+                                         scan,
+                                         checked_size(expansions_most, "expansions_most", 0),
+                                         agreement_least};
         std::optional<ArrayView> allow_slot;
-        const ArrayView* allow_view = viewed(allow_slot, allow, "allow");
-        if (allow_view != nullptr) expect(*allow_view, DType::u64, {(view_.row_count + 63) / 64});
+        return answers(queries, allowed_words(allow_slot, allow), params, pool, cancel);
+    }
+
+    nb::object search_filtered(nb::handle queries, const graph::FilterPlan& plan, nb::handle allow,
+                               ThreadPool* pool, const CancelFlag* cancel) const {
+        std::optional<ArrayView> allow_slot;
+        const std::uint64_t* words = allowed_words(allow_slot, allow);
+        if (words == nullptr) throw nb::value_error("allow: expected an array, got None");
+        const std::size_t allowed = count_allowed(words);
+        if (allowed <= plan.rows_most) return nb::none();
+        const graph::SearchParams params = plan.params(allowed, view_.row_count);
+        // Where every row is allowed the answer is that without a filter.
+        return answers(queries, allowed < view_.row_count ? words : nullptr, params, pool, cancel);
+    }
+
+    const graph::GraphView& view() const { return view_; }
+
+private:
+    const std::uint64_t* allowed_words(std::optional<ArrayView>& slot, nb::handle allow) const {
+        const ArrayView* words = viewed(slot, allow, "allow");
+        if (words == nullptr) return nullptr;
+        expect(*words, DType::u64, {(view_.row_count + 63) / 64});
+        return words->data<std::uint64_t>();
+    }
+
+    // Bits beyond the rows mean nothing.
+    std::size_t count_allowed(const std::uint64_t* words) const {
+        const std::size_t whole = view_.row_count / 64, rest = view_.row_count % 64;
+        std::size_t count = kernels().bits->count(words, whole);
+        if (rest != 0) {
+            const std::uint64_t last = words[whole] & ((std::uint64_t{1} << rest) - 1);
+            count += static_cast<std::size_t>(std::popcount(last));
+        }
+        return count;
+    }
+
+    nb::tuple answers(nb::handle queries, const std::uint64_t* allow, const graph::SearchParams& params,
+                      ThreadPool* pool, const CancelFlag* cancel) const {
+        const ArrayView query_view(queries, "queries");
+        if (!query_view.is(DType::f32, 2) || query_view.shape(1) != view_.dims) {
+            query_view.reject("float32 [nq, " + std::to_string(view_.dims) + "]");
+        }
         const std::size_t query_count = query_view.shape(0);
         nb::object rows = empty_array(DType::i64, {query_count, params.k});
         nb::object distances = empty_array(DType::f32, {query_count, params.k});
@@ -142,7 +184,7 @@ public:
             const graph::SearchCall call{query_view.data<float>(),
                                          query_count,
                                          params,
-                                         allow_view != nullptr ? allow_view->data<std::uint64_t>() : nullptr,
+                                         allow,
                                          rows_view.mutable_data<std::int64_t>(),
                                          distances_view.mutable_data<float>()};
             const nb::gil_scoped_release release;
@@ -153,9 +195,6 @@ public:
         return nb::make_tuple(rows, distances, nb::make_tuple(counts.distances, counts.hops, short_answers));
     }
 
-    const graph::GraphView& view() const { return view_; }
-
-private:
     static void check_nodes(const ArrayView& nodes, std::size_t count) {
         const auto* data = nodes.data<std::uint32_t>();
         for (std::size_t i = 0; i < nodes.bytes() / sizeof(std::uint32_t); ++i) {

@@ -23,8 +23,23 @@ public:
     }
     // Keeps no more than `capacity` from now on, at most what `reset` made room for.
     void limit(std::size_t capacity) { frontier_.capacity = capacity; }
+    // Makes room for `count` more, as long as there are no more than `most`.
+    void make_room(std::size_t count, std::size_t most) {
+        frontier_.capacity =
+            std::max({std::min(frontier_.size + count, most), frontier_.size, std::size_t{1}});
+        if (frontier_.capacity <= 8 * blocks_.size()) return;
+        blocks_.resize((frontier_.capacity + 7) / 8);
+        frontier_.words = blocks_.data()->words;
+    }
+    // Forgets those that are further.
+    void drop_beyond(float bound) {
+        while (frontier_.size > 0 && distance(frontier_.size - 1) > bound)
+            frontier_.words[--frontier_.size] = kNoWord;
+        frontier_.next = std::min(frontier_.next, frontier_.size);
+    }
 
     std::size_t size() const { return frontier_.size; }
+    bool full() const { return frontier_.size == frontier_.capacity; }
     std::uint32_t node(std::size_t i) const { return static_cast<std::uint32_t>(frontier_.words[i]) >> 1; }
     float distance(std::size_t i) const {
         const auto ordered = static_cast<std::uint32_t>(frontier_.words[i] >> 32);
@@ -35,14 +50,14 @@ public:
         kernels_.merge(frontier_, distances, nodes, count);
     }
 
-    // The nearest node not expanded yet among the first `window`, marked as expanded; false when there is
-    // none.
-    bool expand_next(std::size_t window, std::uint32_t& node) {
+    // The nearest node not expanded yet among the first `window` that are no further than `bound`, marked as
+    // expanded; false when there is none.
+    bool expand_next(std::size_t window, float bound, std::uint32_t& node) {
         const std::size_t end = std::min(frontier_.size, window);
         std::size_t at = frontier_.next;
         while (at < end && (frontier_.words[at] & kExpanded) != 0) ++at;
         frontier_.next = at;
-        if (at >= end) return false;
+        if (at >= end || distance(at) > bound) return false;
         node = static_cast<std::uint32_t>(frontier_.words[at]) >> 1;
         frontier_.words[at] |= kExpanded;
         frontier_.next = at + 1;

@@ -55,12 +55,17 @@ struct SearchCounts {
 
 struct SearchParams {
     std::size_t k;
-    std::size_t window;            // `ef`: the traversal ends when the nearest `window` have been expanded
+    // `ef`: the traversal ends when the nearest `window` have been expanded; with a filter, all that are no
+    // further than the window-th nearest allowed one.
+    std::size_t window;
     std::size_t rerank_secondary;  // of the buffer, re-scored with the secondary codes
     std::size_t rerank_exact;      // of those, re-scored with full-precision rows
     std::size_t in_flight;         // queries a thread interleaves
-    std::size_t matches_least;     // with a filter: no answer if the window holds fewer allowed nodes
     bool scan;                     // score every allowed node instead of walking the graph
+    // A query gets no answer if it would expand so many nodes, with a filter, or if the order in which a
+    // re-ranking found its candidates correlates less with the one it made of them.
+    std::size_t expansions_most;
+    float agreement_least;
 };
 
 }  // namespace nearfield::graph

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 
 #include "core/dispatch.h"
@@ -20,6 +21,10 @@ constexpr std::size_t kWordRows = 64;
 // Nodes of a query expanded at once: their memory arrives together, which a query that comes alone needs, and
 // hardly any of them would not have been expanded one by one.
 constexpr std::size_t kBeam = 3;
+// What fewer candidates tell about codes is chance.
+constexpr std::size_t kAgreementCandidates = 8;
+// Distances that differ by a smaller share are equal.
+constexpr double kRounding = 1e-5;
 // A walk starts from this many of the entries, the nearest.
 constexpr std::size_t kStarts = 16;
 
@@ -32,6 +37,7 @@ void grow(std::vector<T>& values, std::size_t size) {
 
 Traversal::Traversal(const GraphView& graph)
     : graph_(graph),
+      kernels_(*kernels().graph),
       bits_(*kernels().bits),
       query_(graph, kernels()),
       nearest_(*kernels().graph),
@@ -43,7 +49,7 @@ void Traversal::configure(const SearchParams& params, const std::uint64_t* allow
     params_ = params;
     alone_ = alone;
     allow_ = allow;
-    std::size_t most = std::max({kBeam * graph_.degree, graph_.entry_count, params.window});
+    std::size_t most = std::max({kBeam * graph_.degree, graph_.entry_count, params.window, most_reranked()});
     if (params.scan) most = std::max(most, kScanNodes + BitKernels::kSlack);
     grow(scores_, most);
     grow(nodes_, most);
@@ -56,8 +62,8 @@ void Traversal::begin(const PreparedQuery& query, std::int64_t* rows, float* dis
     rows_out_ = rows;
     distances_out_ = distances;
     query_.set(query);
-    nearest_.reset(params_.window);
-    if (allow_ != nullptr) matches_.reset(params_.window);
+    reach_ = kEverywhere;
+    expanded_ = 0;
     if (params_.scan) {
         scan();
     } else {
@@ -83,17 +89,23 @@ void Traversal::step(SearchCounts& counts) {
 // Starts from several of the nearest entries: where the data falls into separate parts, one may lead to the
 // wrong part.
 void Traversal::enter() {
-    nearest_.limit(std::min(params_.window, kStarts));
     visited_.add(graph_.entries, graph_.entry_count);
-    admit(visited_.from(0), visited_.size());
-    nearest_.limit(params_.window);
+    if (allow_ != nullptr) {
+        nearest_.reset(kStarts);
+        matches_.reset(std::max(params_.window, most_reranked()));
+        admit_filtered(visited_.from(0), visited_.size(), kStarts);
+    } else {
+        nearest_.reset(params_.window);
+        nearest_.limit(std::min(params_.window, kStarts));
+        admit(visited_.from(0), visited_.size());
+        nearest_.limit(params_.window);
+    }
     expand_next();
 }
 
 // Scores every allowed node instead of walking, and keeps those that will be re-ranked.
 void Traversal::scan() {
-    const std::size_t kept = std::max(reranked(false), graph_.secondary.rows != nullptr ? reranked(true) : 0);
-    results().limit(std::min(params_.window, kept));
+    results().reset(std::min(params_.window, most_reranked()));
     for (std::size_t row = 0; row < graph_.row_count;) {
         const std::size_t count = list_nodes(row);
         query_.prefetch_primary(nodes_.data(), std::min(count, kScanAhead));
@@ -138,37 +150,50 @@ std::size_t Traversal::list_nodes(std::size_t& row) {
 void Traversal::admit(const std::uint32_t* nodes, std::size_t count) {
     query_.score_primary(nodes, count, scores_.data());
     nearest_.merge(scores_.data(), nodes, count);
-    if (allow_ == nullptr) return;
+}
+
+// With a filter the walk is led by nodes whether they are allowed or not, and ends when the next of them is
+// further than the window-th nearest allowed one: how far that is shows only on the way. Most of what is met
+// is further than anything that counts, and is not even asked whether it is allowed.
+void Traversal::admit_filtered(const std::uint32_t* nodes, std::size_t count, std::size_t most) {
+    query_.score_primary(nodes, count, scores_.data());
+    std::copy_n(nodes, count, nodes_.data());
+    const float last = matches_.full() ? matches_.distance(matches_.size() - 1) : kEverywhere;
+    std::size_t near = kernels_.within(scores_.data(), nodes_.data(), count, last);
     std::size_t matching = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-        allowed_scores_[matching] = scores_[i];
-        allowed_nodes_[matching] = nodes[i];
-        matching += allowed(nodes[i]) ? 1 : 0;
+    for (std::size_t i = 0; i < near; ++i) {
+        allowed_scores_[matching] = scores_[i];  // kept only if allowed: no branch to mispredict
+        allowed_nodes_[matching] = nodes_[i];
+        matching += allowed(nodes_[i]) ? 1 : 0;
     }
-    matches_.merge(allowed_scores_.data(), allowed_nodes_.data(), matching);
+    if (matching > 0) {
+        matches_.merge(allowed_scores_.data(), allowed_nodes_.data(), matching);
+        if (matches_.size() >= params_.window) {
+            reach_ = matches_.distance(params_.window - 1);
+            nearest_.drop_beyond(reach_);
+        }
+    }
+    if (reach_ < last) near = kernels_.within(scores_.data(), nodes_.data(), near, reach_);
+    if (near == 0) return;
+    nearest_.make_room(near, most);
+    nearest_.merge(scores_.data(), nodes_.data(), near);
 }
 
 void Traversal::expand_next() {
     beam_.clear();
-    for (std::uint32_t node; beam_.size() < kBeam && nearest_.expand_next(params_.window, node);) {
+    for (std::uint32_t node; beam_.size() < kBeam && nearest_.expand_next(window(), reach_, node);) {
         prefetch_links(node);
         beam_.push_back(node);
     }
-    if (!beam_.empty()) {
+    expanded_ += beam_.size();
+    // Also where the frontier had room for no more than may be expanded, and has none left.
+    const bool lost = allow_ != nullptr && expanded_ >= params_.expansions_most;
+    if (!beam_.empty() && !lost) {
         stage_ = Stage::visit;
         return;
     }
-    if (allow_ != nullptr && matches_in_window() < params_.matches_least)
-        matches_.reset(params_.window);  // what the query looks for is not where it leads
+    if (lost) matches_.reset(1);  // what the query looks for is not where it leads
     finish();
-}
-
-// Allowed nodes no further than the last of the window.
-std::size_t Traversal::matches_in_window() const {
-    const float reach = nearest_.size() > 0 ? nearest_.distance(nearest_.size() - 1) : 0.0f;
-    std::size_t count = 0;
-    while (count < matches_.size() && matches_.distance(count) <= reach) ++count;
-    return count;
 }
 
 void Traversal::visit(SearchCounts& counts) {
@@ -182,15 +207,20 @@ void Traversal::visit(SearchCounts& counts) {
     const std::size_t count = visited_.size() - first_new_;
     query_.prefetch_primary(visited_.from(first_new_), count);
     // Most of the nearest so far come next; the links of a query in company arrive while others compute.
-    if (alone_)
-        nearest_.for_next(params_.window, kBeam, [this](std::uint32_t node) { prefetch_links(node); });
+    if (alone_) nearest_.for_next(window(), kBeam, [this](std::uint32_t node) { prefetch_links(node); });
     counts.distances += count;
     counts.hops += beam_.size();
     stage_ = Stage::score;
 }
 
 void Traversal::score() {
-    admit(visited_.from(first_new_), visited_.size() - first_new_);
+    const std::uint32_t* nodes = visited_.from(first_new_);
+    const std::size_t count = visited_.size() - first_new_;
+    if (allow_ != nullptr) {
+        admit_filtered(nodes, count, params_.expansions_most);
+    } else {
+        admit(nodes, count);
+    }
     expand_next();
 }
 
@@ -198,6 +228,10 @@ void Traversal::score() {
 std::size_t Traversal::reranked(bool use_secondary) const {
     if (use_secondary) return std::max(params_.rerank_secondary, params_.k);
     return graph_.rows != nullptr ? std::max(params_.rerank_exact, params_.k) : params_.k;
+}
+
+std::size_t Traversal::most_reranked() const {
+    return std::max(reranked(false), graph_.secondary.rows != nullptr ? reranked(true) : 0);
 }
 
 void Traversal::finish() {
@@ -221,7 +255,9 @@ void Traversal::finish() {
 }
 
 void Traversal::rerank_secondary() {
+    scores_before_.assign(scores_.data(), scores_.data() + pending_);
     query_.score_secondary(nodes_.data(), pending_, scores_.data());
+    if (misled(reranked(true))) return deliver(0);
     ranked_.merge(scores_.data(), nodes_.data(), pending_);
     begin_exact();
 }
@@ -242,8 +278,32 @@ void Traversal::begin_exact() {
 }
 
 void Traversal::rerank_exact() {
+    scores_before_.assign(scores_.data(), scores_.data() + pending_);
     query_.score_rows(nodes_.data(), pending_, scores_.data());
-    deliver(pending_);
+    deliver(misled(reranked(false)) ? 0 : pending_);
+}
+
+// Whether scores_ of the candidates, `most` or fewer, have little to do with scores_before_. Where a filter
+// leaves only rows that are far away, many lie so close together that codes cannot tell which are nearest,
+// and better ones than these may be among those that were left out.
+bool Traversal::misled(std::size_t most) const {
+    if (params_.agreement_least <= 0.0f || pending_ < std::max(most, kAgreementCandidates)) return false;
+    const auto count = static_cast<double>(pending_);
+    double mean_before = 0.0, mean_after = 0.0;
+    for (std::size_t i = 0; i < pending_; ++i) {
+        mean_before += static_cast<double>(scores_before_[i]) / count;
+        mean_after += static_cast<double>(scores_[i]) / count;
+    }
+    double before = 0.0, after = 0.0, both = 0.0;
+    for (std::size_t i = 0; i < pending_; ++i) {
+        const double x = scores_before_[i] - mean_before, y = scores_[i] - mean_after;
+        before += x * x;
+        after += y * y;
+        both += x * y;
+    }
+    // Of equal distances any order is right.
+    if (after <= count * kRounding * kRounding * mean_after * mean_after) return false;
+    return both <= static_cast<double>(params_.agreement_least) * std::sqrt(before * after);
 }
 
 // The answer: `count` rows in nodes_, with their distances in scores_.

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "graph/frontier.h"
@@ -27,6 +28,8 @@ public:
     void step(SearchCounts& counts);
 
 private:
+    static constexpr float kEverywhere = std::numeric_limits<float>::infinity();
+
     enum class Stage { idle, visit, score, rerank_secondary, rerank_exact };
 
     bool allowed(std::uint32_t node) const {
@@ -36,39 +39,47 @@ private:
     [[gnu::always_inline]] void prefetch_links(std::uint32_t node) const {
         prefetch(graph_.neighbours + node * graph_.degree, graph_.degree * sizeof(std::uint32_t));
     }
+    // Of the nearest so many nodes each is expanded unless it is out of reach.
+    std::size_t window() const { return allow_ != nullptr ? nearest_.size() : params_.window; }
     FrontierBuffer& results() { return allow_ != nullptr ? matches_ : nearest_; }
 
     void enter();
     void scan();
     std::size_t list_nodes(std::size_t& row);
     void admit(const std::uint32_t* nodes, std::size_t count);
+    void admit_filtered(const std::uint32_t* nodes, std::size_t count, std::size_t most);
     void expand_next();
-    std::size_t matches_in_window() const;
     void visit(SearchCounts& counts);
     void score();
     std::size_t reranked(bool use_secondary) const;
+    std::size_t most_reranked() const;
     void finish();
     void rerank_secondary();
     void begin_exact();
     void rerank_exact();
+    bool misled(std::size_t most) const;
     void deliver(std::size_t count);
 
     const GraphView& graph_;
+    const GraphKernels& kernels_;
     const BitKernels& bits_;
     SearchParams params_{};
     const std::uint64_t* allow_ = nullptr;
     bool alone_ = false;
     QueryForms query_;
     FrontierBuffer nearest_;  // what the walk is led by
-    FrontierBuffer matches_;  // with a filter: the allowed ones of all it has seen
+    FrontierBuffer matches_;  // with a filter: the nearest allowed ones of all it has seen
     FrontierBuffer ranked_;   // what a re-ranking makes of them
     VisitedSet visited_;
+    float reach_ = kEverywhere;  // no node further than this will be expanded
+    std::size_t expanded_ = 0;
     std::size_t first_new_ = 0;        // where the visited set holds the neighbours to score
     std::size_t pending_ = 0;          // nodes to re-rank
     std::vector<std::uint32_t> beam_;  // nodes being expanded
     Stage stage_ = Stage::idle;
     std::vector<float> scores_;
     std::vector<std::uint32_t> nodes_;
+    std::vector<float> scores_before_;  // a re-ranking
     std::vector<float> allowed_scores_;
     std::vector<std::uint32_t> allowed_nodes_;
     std::int64_t* rows_out_ = nullptr;

@@ -131,8 +131,10 @@ void merge(Frontier& frontier, const float* distances, const std::uint32_t* node
     (blocks <= kBlocksMost ? kByBlocks[blocks - 1] : merge_in_memory)(frontier, distances, nodes, count);
 }
 
+#include "kernels/graph_scalars.inl"
+
 }  // namespace
 
-const GraphKernels kAvx2GraphKernels = {merge};
+const GraphKernels kAvx2GraphKernels = {merge, within};
 
 }  // namespace nearfield

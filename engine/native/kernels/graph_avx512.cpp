@@ -128,8 +128,25 @@ void merge(Frontier& frontier, const float* distances, const std::uint32_t* node
     (blocks <= kBlocksMost ? kByBlocks[blocks - 1] : merge_in_memory)(frontier, distances, nodes, count);
 }
 
+std::size_t within(float* distances, std::uint32_t* nodes, std::size_t count, float bound) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < count; i += 2 * kLanes) {
+        const auto here = static_cast<__mmask16>(count - i >= 16 ? 0xffff : (1u << (count - i)) - 1u);
+        const __m512 found = _mm512_maskz_loadu_ps(here, distances + i);
+        const __m512i ids = _mm512_maskz_loadu_epi32(here, nodes + i);
+        const __mmask16 near = _mm512_mask_cmp_ps_mask(here, found, _mm512_set1_ps(bound), _CMP_LE_OQ);
+        const auto more = static_cast<unsigned>(__builtin_popcount(near));
+        const auto written = static_cast<__mmask16>((1u << more) - 1u);
+        // Compressed in a register: stores of compressed lanes are slow on AMD.
+        _mm512_mask_storeu_ps(distances + kept, written, _mm512_maskz_compress_ps(near, found));
+        _mm512_mask_storeu_epi32(nodes + kept, written, _mm512_maskz_compress_epi32(near, ids));
+        kept += more;
+    }
+    return kept;
+}
+
 }  // namespace
 
-const GraphKernels kAvx512GraphKernels = {merge};
+const GraphKernels kAvx512GraphKernels = {merge, within};
 
 }  // namespace nearfield

@@ -21,8 +21,10 @@ void merge(Frontier& frontier, const float* distances, const std::uint32_t* node
     }
 }
 
+#include "kernels/graph_scalars.inl"
+
 }  // namespace
 
-const GraphKernels kBaselineGraphKernels = {merge};
+const GraphKernels kBaselineGraphKernels = {merge, within};
 
 }  // namespace nearfield

@@ -22,6 +22,8 @@ struct Frontier {
 struct GraphKernels {
     // Inserts nodes; what falls off the end of a full frontier is forgotten. None may be in it already.
     void (*merge)(Frontier& frontier, const float* distances, const std::uint32_t* nodes, std::size_t count);
+    // Moves the nodes that are no further than `bound`, and their distances, to the front; returns how many.
+    std::size_t (*within)(float* distances, std::uint32_t* nodes, std::size_t count, float bound);
 };
 
 extern const GraphKernels kBaselineGraphKernels;
