@@ -195,19 +195,23 @@ def flat_search(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.typing
         Cancelled: `cancel` was set.
     """
 
-def code_search(queries: numpy.typing.NDArray[numpy.float32], rows: numpy.typing.NDArray[numpy.uint8], k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+def code_search(queries: numpy.typing.NDArray[numpy.float32], first: numpy.typing.NDArray[numpy.uint8], rest: numpy.typing.NDArray[numpy.uint8], k: int, kept: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
     """
-    The k LVQ4 rows of largest inner product with each query, by one blocked scan of the codes.
+    The k rows of 4-bit codes of largest inner product with each query, of those the first codes favour.
 
-    Queries are rounded to 8 bits. Equal products go by row, and the result is the same for any number of threads;
-    products of a query in a batch may differ from those of the query alone in the last bit.
+    All rows are scanned by the first plane, and about `kept` of them scored by both. Queries are rounded to 8
+    bits, for each plane by itself. Equal products go by row, and the result is the same for any number of threads
+    and any batch a query comes in.
 
     Args:
-        queries: float32 [nq, 2 * stride]: for each 64 bytes of a row what meets their low, then their high four
-            bits; zeros where the row's constants lie.
-        rows: uint8 [n, stride], stride a multiple of 64, in the layout of `lvq_encode` with its bias at -7.5 or
+        queries: float32 [nq, 2 * (first_stride + rest_stride)]: for each 64 bytes of a row, those of the first
+            plane before those of the other, what meets their low, then their high four bits; zeros where the
+            row's constants lie.
+        first: uint8 [n, first_stride], a multiple of 64, in the layout of `lvq_encode` with its bias at -7.5 or
             any other number of steps.
+        rest: uint8 [n, rest_stride], a multiple of 64 or 0: further codes, without constants.
         k, allow, threads, pool, cancel: as in `flat_search`.
+        kept: how many, about; all where not more than twice as many are allowed. At least 1; fewer than k are k.
 
     Returns:
         rows int64 [nq, k], -1 pads, and negated products float32 [nq, k], +inf pads; nearest first.

@@ -20,7 +20,7 @@ from nearfield.index_builders.multivector.byte_rows import ByteScale
 from nearfield.index_builders.multivector.calibration import calibrate
 from nearfield.index_builders.multivector.code_rows import FORMAT_VERSION as CODES_VERSION
 from nearfield.index_builders.multivector.code_rows import KIND as CODES
-from nearfield.index_builders.multivector.code_rows import CodeScale, CodeScan, stride_of
+from nearfield.index_builders.multivector.code_rows import CodeScale, CodeScan, strides_of
 from nearfield.index_builders.multivector.drift import Learned, misfit
 from nearfield.index_builders.multivector.encoded import EncodedDocuments
 from nearfield.index_builders.multivector.index import (
@@ -28,6 +28,7 @@ from nearfield.index_builders.multivector.index import (
     CANDIDATE_FOLDER,
     FORMAT_VERSION,
     KIND,
+    PLANES,
     MuveraIndex,
     document_facts,
 )
@@ -96,7 +97,7 @@ class MuveraBuilder:
         learned = _learns(count, params)
         width = _width(count, params) if learned else _simhash_width(dimensions, params)
         structure = _structure(count, width, params)
-        total = count * (stride_of(width) if learned and structure == "flat" else width)
+        total = count * (sum(strides_of(width)) if learned and structure == "flat" else width)
         if structure == "graph":
             total += graph_builder().estimate_bytes(count, width, _graph_params(width))
         if learned:
@@ -171,19 +172,21 @@ class MuveraBuilder:
             encoding = SimHashEncoding.open(load, facts["encoding"])
         else:
             encoding = LearnedEncoding.open(load)
-        folder, rows = directory / CANDIDATE_FOLDER, load("rows")
+        planes: tuple[NDArray[np.uint8], ...] = (load(PLANES[0]),)
+        folder = directory / CANDIDATE_FOLDER
         scale: ByteScale | CodeScale
         inner: VectorIndex
         if facts["candidates"] == CODES:
             open_header(folder, CODES, CODES_VERSION)
-            scale, inner = CodeScale(load("spread")), CodeScan(rows)
+            planes = (*planes, load(PLANES[1]))
+            scale, inner = CodeScale(load("spread")), CodeScan(*planes)
         else:
             builder, inner_params = _inner_builder(facts["candidates"], encoding.width)
             scale, inner = (
                 ByteScale(load("lowest"), load("step")),
-                builder.open(folder, rows, "ip", inner_params),
+                builder.open(folder, planes[0], "ip", inner_params),
             )
-        encoded = EncodedDocuments(encoding, scale, rows)
+        encoded = EncodedDocuments(encoding, scale, planes)
         learned = None if facts["learned"] is None else Learned(**facts["learned"])
         index = MuveraIndex(documents, encoded, inner, params, learned)
         measured = facts["calibration"]
@@ -246,9 +249,9 @@ def _inner(
     before: tuple[VectorIndex, NDArray[np.int64]] | None = None,
 ) -> VectorIndex:
     """The index of the encodings: that of others, changed (see ExtendingBuilder), or a new one."""
-    rows, width = encoded.rows, encoded.encoding.width
+    rows, width = encoded.planes[0], encoded.encoding.width
     if isinstance(encoded.scale, CodeScale):
-        return CodeScan(rows)
+        return CodeScan(*encoded.planes)
     builder, inner_params = _inner_builder(_structure(len(rows), width, params), width)
     inner_context = BuildContext(context.threads, context.seed, None, None, context.cancel)
     if before is not None and isinstance(builder, ExtendingBuilder):
@@ -264,7 +267,7 @@ def _still_suits(index: MuveraIndex, documents: TokenRows, params: Mapping[str, 
     learns = _learns(int(np.count_nonzero(np.diff(documents.bounds()))), params)
     if learns != (index.learned is not None) or documents.dimensions != encoding.dimensions:
         return False
-    if index.candidates_are_nested != (_structure(count, encoding.width, params) == "flat"):
+    if index.is_graph != (_structure(count, encoding.width, params) == "graph"):
         return False
     if index.learned is None:
         return True

@@ -28,20 +28,20 @@ class ByteScale:
         return cls(least, np.where(step > 0, step, 1).astype(np.float32))
 
     @property
-    def stride(self) -> int:
-        """Bytes of a row."""
-        return len(self.step)
+    def strides(self) -> tuple[int, ...]:
+        """Bytes of a row, in a single plane."""
+        return (len(self.step),)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What is saved, by name."""
         return {"lowest": self.lowest, "step": self.step}
 
-    def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """uint8 [n, width]; values outside the range are brought to its ends."""
+    def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.uint8], ...]:
+        """uint8 [n, width] of the only plane; values outside the range are brought to its ends."""
         codes: NDArray[np.uint8] = np.clip(np.rint((rows - self.lowest) / self.step), 0, _LEVELS).astype(
             np.uint8
         )
-        return codes
+        return (codes,)
 
     def queries(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Queries whose products with the codes rank as theirs with the encodings."""

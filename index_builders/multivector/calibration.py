@@ -36,13 +36,9 @@ def calibrate(index: MuveraIndex, documents: TokenRows, context: BuildContext) -
     sample, (queries, offsets) = _sample(documents, context)
     truth = _truth(documents, queries, offsets, context)
     found: dict[int, NDArray[np.float64]] = {}
-    ranked = None
-    if index.candidates_are_nested:
-        ranked = _ranked(index, queries, offsets, _LADDER[-1], context)
     for width in _LADDER:
-        if ranked is None or not index.candidates_are_nested:
-            ranked = _ranked(index, queries, offsets, width, context)
-        pairs = zip(truth, ranked[:, :width], strict=True)
+        ranked = _ranked(index, queries, offsets, width, context)
+        pairs = zip(truth, ranked, strict=True)
         found[width] = np.array([np.isin(true, candidates).mean() for true, candidates in pairs])
         calibration = Calibration.of(sample, found, CALIBRATED_KNOB)
         if calibration.reaches(_ASSURED_ENOUGH):

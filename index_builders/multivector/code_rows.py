@@ -1,10 +1,13 @@
-"""Encodings as LVQ4 rows with a second code for the first dimensions, and the scan that ranks by them.
+"""Encodings as 4-bit codes with a second code for the first dimensions, and the scan that ranks by them.
 
 The dimensions of a projection shrink from first to last, so each is divided by its spread in a sample, and
 the rounding of the first ones, which are multiplied by it again, is kept in a second four bits. The row's
 step and its bias, -7.5 steps, serve both codes: x ~ spread * step * ((code - 7.5) + (second - 7.5) / 16).
 Those first dimensions are turned among themselves before: a query's largest coordinate, which sets how finely
 the scan rounds all of them, is then half as large.
+
+A row lies in two planes: the codes of the first dimensions with the row's step and bias, and all others. A
+scan reads the first plane of all rows, and the other only of those that it favours.
 """
 
 from collections.abc import Mapping
@@ -23,9 +26,10 @@ from nearfield.index_builders.files import save_header
 from nearfield.index_builders.params import knob
 
 KIND: Final = "codes"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 _BLOCK: Final = 64
+_FIRST_BLOCKS: Final = 2
 _CONSTANTS: Final = 8
 _DIMENSIONS_PER_SECOND_CODE: Final = 20
 # Codes reach so many times a row's root mean square: the least squared error of 16 levels for a Gaussian.
@@ -35,12 +39,17 @@ _FURTHER: Final = 1.8
 _MIDDLE: Final = 7.5
 _LEVELS: Final = 15
 _FINER: Final = 16
+# Rows scored completely: nothing is lost at 100 candidates, and hardly anything at 20.
+_KEPT_PER_CANDIDATE: Final = 6
+_KEPT_MORE: Final = 200
 
 
-def stride_of(width: int) -> int:
-    """Bytes of a row of `width` dimensions."""
+def strides_of(width: int) -> tuple[int, int]:
+    """Bytes of a row of `width` dimensions in either plane; the second may be 0."""
     values = width + width // _DIMENSIONS_PER_SECOND_CODE
-    return -(-(-(-values // 2) + _CONSTANTS) // _BLOCK) * _BLOCK
+    blocks = -(-(-(-values // 2) + _CONSTANTS) // _BLOCK)
+    first = min(blocks, _FIRST_BLOCKS)
+    return first * _BLOCK, (blocks - first) * _BLOCK
 
 
 @dataclass(frozen=True)
@@ -61,36 +70,40 @@ class CodeScale:
         return cls(np.where(spread > 0, spread, 1).astype(np.float32))
 
     @property
-    def stride(self) -> int:
-        """Bytes of a row."""
-        return stride_of(len(self.spread))
+    def strides(self) -> tuple[int, int]:
+        """Bytes of a row in each plane."""
+        return strides_of(len(self.spread))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What is saved, by name."""
         return {"spread": self.spread}
 
-    def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """uint8 [n, stride]; values out of reach are brought to its ends."""
+    def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.uint8], ...]:
+        """uint8 [n, stride] of each plane; values out of reach are brought to its ends."""
         values = self._turned(rows / self.spread)
         size = np.sqrt(np.mean(np.square(values), axis=1, keepdims=True))
         step = (size * np.float32(2 * _REACH / _LEVELS)).astype(np.float16).astype(np.float32)
         units = values / np.where(step > 0, step, 1)
         codes = _rounded(units)
         second = _rounded((units - codes + np.float32(_MIDDLE))[:, : self._seconds] * np.float32(_FINER))
-        out = np.zeros((len(rows), self.stride), np.uint8)
-        nibbles = np.zeros((len(rows), 2 * self.stride), np.uint8)
-        nibbles[:, self._places()] = np.concatenate([codes, second], axis=1)
+        values = np.concatenate([codes, second], axis=1)
+        nibbles = np.zeros((len(rows), self._places), np.uint8)
+        for places, part in self._parts():
+            nibbles[:, places] = values[:, part]
         blocks = nibbles.reshape(len(rows), -1, 2, _BLOCK)
-        out[:] = (blocks[:, :, 0] | blocks[:, :, 1] << 4).reshape(len(rows), -1)
+        packed = (blocks[:, :, 0] | blocks[:, :, 1] << 4).reshape(len(rows), -1)
+        first, rest = np.split(packed, [self.strides[0]], axis=1)
         constants = np.concatenate([step, np.float32(-_MIDDLE) * step], axis=1).astype(np.float16)
-        out[:, -_CONSTANTS : -_CONSTANTS // 2] = constants.view(np.uint8)
-        return out
+        first[:, -_CONSTANTS : -_CONSTANTS // 2] = constants.view(np.uint8)
+        return np.ascontiguousarray(first), np.ascontiguousarray(rest)
 
     def queries(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Queries [nq, width] in the order of a row's codes, float32 [nq, 2 * stride]."""
+        """Queries [nq, width] in the order of a row's codes, float32 [nq, 2 * stride of both planes]."""
         scaled = self._turned(queries * self.spread)
-        out = np.zeros((len(queries), 2 * self.stride), np.float32)
-        out[:, self._places()] = np.concatenate([scaled, scaled[:, : self._seconds] / _FINER], axis=1)
+        values = np.concatenate([scaled, scaled[:, : self._seconds] / np.float32(_FINER)], axis=1)
+        out = np.zeros((len(queries), self._places), np.float32)
+        for places, part in self._parts():
+            out[:, places] = values[:, part]
         return out
 
     def _turned(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -101,28 +114,41 @@ class CodeScale:
     def _seconds(self) -> int:
         return len(self.spread) // _DIMENSIONS_PER_SECOND_CODE
 
-    def _places(self) -> NDArray[np.intp]:
-        """Where codes, then second codes lie: block after block, low four bits before high ones."""
+    @property
+    def _places(self) -> int:
+        """Codes of a row, those of the constants included."""
+        return 2 * sum(self.strides)
+
+    def _parts(self) -> list[tuple[slice, slice]]:
+        """Where codes, then second codes lie: block after block, low four bits before high ones. The end of
+        both halves of the first plane's last block is left to the constants.
+        """
         values = len(self.spread) + self._seconds
-        free = np.arange(2 * self.stride).reshape(-1, 2, _BLOCK)
-        last = free[-1, :, : _BLOCK - _CONSTANTS]
-        return np.concatenate([free[:-1].ravel(), last.ravel()])[:values]
+        end = 2 * self.strides[0]
+        low, high = end - 2 * _BLOCK, end - _BLOCK
+        free = [(0, low), (low, high - _CONSTANTS), (high, end - _CONSTANTS), (end, self._places)]
+        parts, done = [], 0
+        for at, until in free:
+            count = min(until - at, values - done)
+            parts.append((slice(at, at + count), slice(done, done + count)))
+            done += count
+        return parts
 
 
 class CodeScan:
-    """An index of rows by inner product: all of them are read, a batch of queries at a time.
+    """An index of rows by inner product: of all the first plane is read, for many queries at once.
 
     Args:
-        rows: uint8 [n, stride], as CodeScale encodes.
+        first, rest: uint8 [n, stride] each, as CodeScale encodes.
     """
 
     kind = KIND
     metric = "ip"
 
-    def __init__(self, rows: NDArray[np.uint8]) -> None:
-        self._rows = rows
-        self.count = len(rows)
-        self.dimensions = 2 * rows.shape[1]
+    def __init__(self, first: NDArray[np.uint8], rest: NDArray[np.uint8]) -> None:
+        self._first, self._rest = first, rest
+        self.count = len(first)
+        self.dimensions = 2 * (first.shape[1] + rest.shape[1])
 
     def search(
         self,
@@ -133,11 +159,13 @@ class CodeScan:
     ) -> Hits:
         """See VectorIndex.search; queries as CodeScale makes them, the only knob is `threads`."""
         threads = knob(params, "threads") or 1
-        return Hits(*_native.code_search(queries, self._rows, k, allow, threads, shared_pool(threads)))
+        pool, kept = shared_pool(threads), _kept(k)
+        return Hits(*_native.code_search(queries, self._first, self._rest, k, kept, allow, threads, pool))
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
-        """A scan costs what it costs."""
-        return float(allowed)
+        """In whole rows."""
+        share: float = self._first.shape[1] / (self._first.shape[1] + self._rest.shape[1])
+        return share * allowed + (1 - share) * min(_kept(k), allowed)
 
     def save(self, directory: Path) -> list[Path]:
         """Write the header: there is nothing beside the rows."""
@@ -146,6 +174,10 @@ class CodeScan:
     def resident_bytes(self) -> int:
         """Nothing beside the rows."""
         return 0
+
+
+def _kept(k: int) -> int:
+    return _KEPT_PER_CANDIDATE * k + _KEPT_MORE
 
 
 @cache

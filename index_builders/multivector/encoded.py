@@ -26,12 +26,17 @@ class EncodedDocuments:
     Args:
         encoding: of documents and queries.
         scale: of the codes.
-        rows: uint8 [n, stride of the scale].
+        planes: uint8 [n, stride] for each stride of the scale.
     """
 
     encoding: SimHashEncoding | LearnedEncoding
     scale: ByteScale | CodeScale
-    rows: NDArray[np.uint8]
+    planes: tuple[NDArray[np.uint8], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Of all planes."""
+        return sum(plane.nbytes for plane in self.planes)
 
     @classmethod
     def encode(
@@ -55,8 +60,7 @@ class EncodedDocuments:
             scale = CodeScale.measured(sample)
         else:
             scale = _byte_scale(sample)
-        rows = np.empty((documents.count, scale.stride), np.uint8)
-        encoded = cls(encoding, scale, rows)
+        encoded = cls(encoding, scale, _empty(documents.count, scale))
         encoded._fill(np.arange(documents.count), documents, context)
         return encoded
 
@@ -70,14 +74,14 @@ class EncodedDocuments:
             Cancelled: `context.cancel` was set.
         """
         kept = origin >= 0
-        rows = np.empty((documents.count, self.scale.stride), np.uint8)
-        rows[kept] = self.rows[origin[kept]]
-        changed = type(self)(self.encoding, self.scale, rows)
+        changed = type(self)(self.encoding, self.scale, _empty(documents.count, self.scale))
+        for plane, before in zip(changed.planes, self.planes, strict=True):
+            plane[kept] = before[origin[kept]]
         changed._fill(np.flatnonzero(~kept), documents, context)
         return changed
 
     def queries(self, sets: Sets, threads: int) -> NDArray[np.float32]:
-        """float32 [nq, ...], whose inner products with `rows` rank documents as MaxSim does, nearly."""
+        """float32 [nq, ...], whose inner products with the codes rank documents as MaxSim does, nearly."""
         return self.scale.queries(self.encoding.queries(sets, threads))
 
     def _fill(self, wanted: NDArray[np.int64], documents: TokenRows, context: BuildContext) -> None:
@@ -85,9 +89,15 @@ class EncodedDocuments:
         for first, sets in parts(some):
             report(context, 0.4 + 0.4 * first / documents.count)
             last = first + len(sets[1]) - 1
-            self.rows[wanted[first:last]] = self.scale.encode(self.encoding.documents(sets, context))
+            codes = self.scale.encode(self.encoding.documents(sets, context))
+            for plane, part in zip(self.planes, codes, strict=True):
+                plane[wanted[first:last]] = part
         if isinstance(self.encoding, LearnedEncoding):
             self.encoding.forget_rows()
+
+
+def _empty(count: int, scale: ByteScale | CodeScale) -> tuple[NDArray[np.uint8], ...]:
+    return tuple(np.empty((count, stride), np.uint8) for stride in scale.strides)
 
 
 def _sample(

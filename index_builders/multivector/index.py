@@ -25,11 +25,13 @@ from nearfield.index_builders.multivector.simhash import SimHashEncoding
 from nearfield.index_builders.params import knob, not_calibrated, target_recall
 
 KIND: Final = "muvera"
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 CALIBRATED_DOCUMENTS_MIN: Final = 256
 """MaxSim of fewer documents is fast enough, unless the caller says how many candidates it is to rank."""
 CALIBRATED_KNOB: Final = "candidates"
 CANDIDATE_FOLDER: Final = "candidates"
+PLANES: Final = ("rows", "rest")
+"""Names of the arrays of codes; there is one, or for CodeScale two."""
 
 _FINGERPRINT_TOKENS: Final = 256
 # A query of so many tokens, for comparing the work of a search with that of a scan.
@@ -115,7 +117,7 @@ class MuveraIndex:
         threads = knob(params, "threads") or 1
         encoded = self.encoded.queries((queries, query_offsets), threads)
         ef = knob(params, "ef") or math.ceil(_EF_PER_CANDIDATE * count)
-        more = 1.0 if self.candidates_are_nested else _RANKED_PER_CANDIDATE
+        more = _RANKED_PER_CANDIDATE if self.is_graph else 1.0
         ranked = min(math.ceil(more * count), self.count)
         found = self.inner.search(encoded, ranked, {"threads": threads, "ef": ef}, allow)
         return np.ascontiguousarray(found.rows[:, :count])
@@ -134,7 +136,8 @@ class MuveraIndex:
 
     def save(self, directory: Path) -> list[Path]:
         """Write encoding, codes, the candidates' index in a folder of its own, and the header."""
-        arrays = self.encoded.encoding.arrays() | self.encoded.scale.arrays() | {"rows": self.encoded.rows}
+        planes = dict(zip(PLANES, self.encoded.planes, strict=False))
+        arrays = self.encoded.encoding.arrays() | self.encoded.scale.arrays() | planes
         files = save_arrays(directory, arrays)
         (directory / CANDIDATE_FOLDER).mkdir()
         inner = self.inner.save(directory / CANDIDATE_FOLDER)
@@ -152,12 +155,12 @@ class MuveraIndex:
 
     def resident_bytes(self) -> int:
         """Encodings, their index, and what encodes queries."""
-        own = self.encoded.rows.nbytes + sum(array.nbytes for array in self.encoded.scale.arrays().values())
+        own = self.encoded.nbytes + sum(array.nbytes for array in self.encoded.scale.arrays().values())
         return own + self.inner.resident_bytes() + self.encoded.encoding.resident_bytes()
 
     def bytes_per_document(self) -> float:
         """Of encodings and their index's codes and links; what encodes queries does not grow with them."""
-        return (self.encoded.rows.nbytes + self.inner.resident_bytes()) / max(self.count, 1)
+        return (self.encoded.nbytes + self.inner.resident_bytes()) / max(self.count, 1)
 
     def calibrated(self, calibration: Calibration | None, entered: int = 0) -> Self:
         """The same index that knows its recall, as it was before so many of the documents entered."""
@@ -166,9 +169,9 @@ class MuveraIndex:
         return index
 
     @property
-    def candidates_are_nested(self) -> bool:
-        """Whether fewer candidates are the first of more: so it is where all encodings are compared."""
-        return self.inner.kind != "graph"
+    def is_graph(self) -> bool:
+        """Whether candidates come from a graph over the encodings, not from a scan."""
+        return self.inner.kind == "graph"
 
     def _candidates(self, k: int, params: Mapping[str, Any]) -> int:
         """How many MaxSim ranks; the number of documents where only all will do.

@@ -372,6 +372,7 @@ int main(int count, char** arguments) {
     check_bits();
     check_lvq();
     check_frontier();
+    check_code_search();
     check_encodings();
     check_maxsim();
     std::printf("%d passed, %d failed\n", passed.load(), failed.load());

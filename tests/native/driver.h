@@ -17,6 +17,9 @@ void check_lvq();
 // The merge of scored nodes into the frontier of a search, in every tier.
 void check_frontier();
 
+// The scan of 4-bit rows in two planes, against a plain loop, in every tier.
+void check_code_search();
+
 // Panel products, MUVERA encodings, learned cells and pooling.
 void check_encodings();
 

@@ -61,7 +61,8 @@ def test_new_documents_of_the_same_kind_need_no_learning(name: str) -> None:
     index = extended(name, documents, np.concatenate([np.arange(COUNT), NEW]))
     assert index is not None and index.count == COUNT + MORE
     assert index.encoded.encoding is built(name).encoded.encoding and index.learned == built(name).learned
-    np.testing.assert_array_equal(index.encoded.rows[:COUNT], built(name).encoded.rows)
+    for plane, before in zip(index.encoded.planes, built(name).encoded.planes, strict=True):
+        np.testing.assert_array_equal(plane[:COUNT], before)
     fresh = BUILDER.build(token_rows(documents), BUILDER.parse_params(PARAMS[name]), BuildContext())
     queries = themed_queries(100)
     assert recall(index, queries, 120) >= recall(fresh, queries, 120) - 0.01
@@ -82,7 +83,8 @@ def test_documents_leave_and_change_places(name: str) -> None:
     documents = np.concatenate(parts), np.concatenate([[0], np.cumsum([len(part) for part in parts])])
     index = extended(name, documents, kept)
     assert index is not None
-    np.testing.assert_array_equal(index.encoded.rows, built(name).encoded.rows[kept])
+    for plane, before in zip(index.encoded.planes, built(name).encoded.planes, strict=True):
+        np.testing.assert_array_equal(plane, before[kept])
     assert index.calibration == built(name).calibration, "no document is new to it"
     before = built(name).search(*themed_queries(30), 10, {"exact": True}).rows
     after = index.search(*themed_queries(30), 10, {"candidates": 200}).rows
@@ -99,7 +101,7 @@ def test_other_documents_are_learned_again_and_recall_comes_back() -> None:
     carried = built("kmeans").encoded.carried_over(origin, token_rows(documents), BuildContext())
     params = BUILDER.parse_params(KMEANS)
     fresh = BUILDER.build(token_rows(documents), params, BuildContext())
-    stale = MuveraIndex(token_rows(documents), carried, CodeScan(carried.rows), params, None)
+    stale = MuveraIndex(token_rows(documents), carried, CodeScan(*carried.planes), params, None)
     queries = rotated(themed_queries(100))
     assert recall(fresh, queries, 120) >= max(0.9, recall(stale, queries, 120) + 0.05)
     assert fresh.learned is not None and fresh.learned.documents == COUNT + MORE

@@ -50,23 +50,28 @@ Raises:
     Cancelled: `cancel` was set.)";
 
 constexpr const char* kCodeSearchSignature =
-    "def code_search(queries: numpy.typing.NDArray[numpy.float32], rows: "
-    "numpy.typing.NDArray[numpy.uint8], k: int, allow: numpy.typing.NDArray[numpy.uint64] | None = None, "
+    "def code_search(queries: numpy.typing.NDArray[numpy.float32], first: "
+    "numpy.typing.NDArray[numpy.uint8], rest: numpy.typing.NDArray[numpy.uint8], k: int, kept: int, "
+    "allow: numpy.typing.NDArray[numpy.uint64] | None = None, "
     "threads: int = 1, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> "
     "tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]";
 
 constexpr const char* kCodeSearchDoc =
-    R"(The k LVQ4 rows of largest inner product with each query, by one blocked scan of the codes.
+    R"(The k rows of 4-bit codes of largest inner product with each query, of those the first codes favour.
 
-Queries are rounded to 8 bits. Equal products go by row, and the result is the same for any number of threads;
-products of a query in a batch may differ from those of the query alone in the last bit.
+All rows are scanned by the first plane, and about `kept` of them scored by both. Queries are rounded to 8
+bits, for each plane by itself. Equal products go by row, and the result is the same for any number of threads
+and any batch a query comes in.
 
 Args:
-    queries: float32 [nq, 2 * stride]: for each 64 bytes of a row what meets their low, then their high four
-        bits; zeros where the row's constants lie.
-    rows: uint8 [n, stride], stride a multiple of 64, in the layout of `lvq_encode` with its bias at -7.5 or
+    queries: float32 [nq, 2 * (first_stride + rest_stride)]: for each 64 bytes of a row, those of the first
+        plane before those of the other, what meets their low, then their high four bits; zeros where the
+        row's constants lie.
+    first: uint8 [n, first_stride], a multiple of 64, in the layout of `lvq_encode` with its bias at -7.5 or
         any other number of steps.
+    rest: uint8 [n, rest_stride], a multiple of 64 or 0: further codes, without constants.
     k, allow, threads, pool, cancel: as in `flat_search`.
+    kept: how many, about; all where not more than twice as many are allowed. At least 1; fewer than k are k.
 
 Returns:
     rows int64 [nq, k], -1 pads, and negated products float32 [nq, k], +inf pads; nearest first.
@@ -161,19 +166,26 @@ nb::tuple flat_search(nb::handle queries, nb::handle rows, std::string_view metr
     return nb::make_tuple(offsets, distances);
 }
 
-nb::tuple code_search(nb::handle queries, nb::handle rows, std::int64_t k, nb::handle allow,
-                      std::int64_t threads, ThreadPool* pool, const CancelFlag* cancel) {
-    const ArrayView row_view(rows, "rows");
-    if (!row_view.is(DType::u8, 2) || row_view.shape(1) == 0 || row_view.shape(1) % 64 != 0) {
-        row_view.reject("uint8 [n, stride], stride a multiple of 64");
+nb::tuple code_search(nb::handle queries, nb::handle first, nb::handle rest, std::int64_t k,
+                      std::int64_t kept, nb::handle allow, std::int64_t threads, ThreadPool* pool,
+                      const CancelFlag* cancel) {
+    const ArrayView first_view(first, "first");
+    if (!first_view.is(DType::u8, 2) || first_view.shape(1) == 0 || first_view.shape(1) % 64 != 0) {
+        first_view.reject("uint8 [n, stride], stride a multiple of 64");
     }
-    const flat::NibbleRows code_rows{row_view.data<std::uint8_t>(), row_view.shape(0), row_view.shape(1)};
+    const std::size_t count = first_view.shape(0);
+    const ArrayView rest_view(rest, "rest");
+    if (!rest_view.is(DType::u8, 2) || rest_view.shape(0) != count || rest_view.shape(1) % 64 != 0) {
+        rest_view.reject("uint8 [" + std::to_string(count) + ", stride], stride a multiple of 64 or 0");
+    }
+    const flat::CodePlanes planes{first_view.data<std::uint8_t>(), rest_view.data<std::uint8_t>(), count,
+                                  first_view.shape(1), rest_view.shape(1)};
     const ArrayView query_view(queries, "queries");
-    if (!query_view.is(DType::f32, 2) || query_view.shape(1) != code_rows.places()) {
-        query_view.reject("float32 [nq, " + std::to_string(code_rows.places()) + "]");
+    if (!query_view.is(DType::f32, 2) || query_view.shape(1) != planes.places()) {
+        query_view.reject("float32 [nq, " + std::to_string(planes.places()) + "]");
     }
-    const OptionalVector<std::uint64_t> allow_view(allow, "allow", DType::u64, "uint64",
-                                                   (code_rows.count + 63) / 64);
+    const OptionalVector<std::uint64_t> allow_view(allow, "allow", DType::u64, "uint64", (count + 63) / 64);
+    const std::size_t kept_rows = positive(kept, "kept");
     const flat::SearchOptions options{
         Metric::ip, positive(k, "k"), allow_view.data(), positive(threads, "threads"), pool, cancel};
     const std::size_t query_count = query_view.shape(0);
@@ -183,7 +195,7 @@ nb::tuple code_search(nb::handle queries, nb::handle rows, std::int64_t k, nb::h
         const ArrayView found_view(found, "rows", true);
         const ArrayView distances_view(distances, "distances", true);
         const nb::gil_scoped_release release;
-        flat::search_codes(kernels(), {query_view.data<float>(), query_count}, code_rows, options,
+        flat::search_codes(kernels(), {query_view.data<float>(), query_count}, planes, kept_rows, options,
                            found_view.mutable_data<std::int64_t>(), distances_view.mutable_data<float>());
     }
     return nb::make_tuple(found, distances);
@@ -235,9 +247,9 @@ void register_flat(nb::module_& module) {
     module.def("flat_search", &flat_search, "queries"_a, "rows"_a, "metric"_a, "k"_a, "allow"_a = nb::none(),
                "row_scale"_a = nb::none(), "threads"_a = 1, "pool"_a = nb::none(), "cancel"_a = nb::none(),
                nb::sig(kFlatSearchSignature), kFlatSearchDoc);
-    module.def("code_search", &code_search, "queries"_a, "rows"_a, "k"_a, "allow"_a = nb::none(),
-               "threads"_a = 1, "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kCodeSearchSignature),
-               kCodeSearchDoc);
+    module.def("code_search", &code_search, "queries"_a, "first"_a, "rest"_a, "k"_a, "kept"_a,
+               "allow"_a = nb::none(), "threads"_a = 1, "pool"_a = nb::none(), "cancel"_a = nb::none(),
+               nb::sig(kCodeSearchSignature), kCodeSearchDoc);
     module.def("gather_distances", &gather_distances, "queries"_a, "rows"_a, "offsets"_a, "metric"_a,
                "row_scale"_a = nb::none(), nb::sig(kGatherDistancesSignature), kGatherDistancesDoc);
 }

@@ -1,13 +1,11 @@
 #include "flat/code_search.h"
 
 #include <algorithm>
-#include <cstring>
+#include <bit>
 #include <functional>
 #include <limits>
-#include <memory>
 #include <vector>
 
-#include "encodings/half.h"
 #include "flat/nearest.h"
 #include "flat/row_batches.h"
 #include "kernels/code_kernels.h"
@@ -15,153 +13,160 @@
 namespace nearfield::flat {
 namespace {
 
-constexpr std::size_t kBlockBytes = 16 * 1024;        // rows that stay in the first cache from query to query
-constexpr std::size_t kShareBytes = 4 * 1024 * 1024;  // rows of one task
+constexpr std::size_t kScanRows = 512;                // of a few queries scanned at once
+constexpr std::size_t kShareBytes = 2 * 1024 * 1024;  // of the first plane in one task
 constexpr std::size_t kQueriesPerTask = 64;
-// From so many queries on, rows are unpacked once for all of them, a few at a time.
+constexpr std::size_t kGroupsPerRound = 2;  // and thread; what passed is in memory for a round
+// From so many queries on, rows are unpacked once for all of them.
 constexpr std::size_t kTileQueries = 4;
-constexpr std::size_t kTileRows = 16;
-constexpr std::size_t kBlock = 64;
+// A limit is the distance of the 36th of every (kept / 32)-th row: about an eighth more than `kept` pass it.
+constexpr std::size_t kSampledBest = 32;
+constexpr std::size_t kSampledRank = 36;
+constexpr std::size_t kRowsAhead = 32;  // of the other plane, fetched while as many are multiplied
 constexpr std::size_t kConstants = 8;
 // Query x row x byte terms below which waking a thread costs more than it gives.
 constexpr std::size_t kTermsPerThread = 1 << 22;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// Queries as the kernels take them.
+// A row that passed, and its distance so far.
+struct Passed {
+    float distance;
+    std::uint32_t row;
+
+    friend bool operator<(const Passed& a, const Passed& b) {
+        return a.distance < b.distance || (a.distance == b.distance && a.row < b.row);
+    }
+};
+
+// What of the queries meets one plane, as the kernels take it.
 class QuantizedQueries {
 public:
-    QuantizedQueries(const CodeKernels& kernels, const Queries& queries, std::size_t places)
-        : places_(places), codes_(queries.count * places), forms_(queries.count) {
+    QuantizedQueries(const CodeKernels& kernels, const Queries& queries, std::size_t from, std::size_t places,
+                     std::size_t of)
+        : places_(places), codes_(queries.count * places), scales_(queries.count), sums_(queries.count) {
         for (std::size_t q = 0; q < queries.count; ++q) {
-            forms_[q] = kernels.quantize(queries.data + q * places, places, codes_.data() + q * places);
+            const QuantizedVector form =
+                kernels.quantize(queries.data + q * of + from, places, codes_.data() + q * places);
+            scales_[q] = form.scale;
+            sums_[q] = form.sum;
         }
     }
     const std::int8_t* codes(std::size_t q) const { return codes_.data() + q * places_; }
-    const QuantizedVector& form(std::size_t q) const { return forms_[q]; }
+    const float* scales(std::size_t q) const { return scales_.data() + q; }
+    const float* sums(std::size_t q) const { return sums_.data() + q; }
 
 private:
     std::size_t places_;
     std::vector<std::int8_t> codes_;
-    std::vector<QuantizedVector> forms_;
+    std::vector<float> scales_, sums_;
 };
 
-// Some queries and a share of the rows.
-class Task {
-public:
-    Task(const KernelTable& kernels, const QuantizedQueries& queries, const NibbleRows& rows,
-         const SearchOptions& options)
-        : kernels_(*kernels.codes), bits_(*kernels.bits), queries_(queries), rows_(rows), options_(options) {}
+// A range of queries.
+struct Group {
+    std::size_t first;
+    std::size_t last;
+    std::size_t size() const { return last - first; }
+};
 
-    // The best of each query [first_query, last_query) among the rows [first, last), first being a multiple
-    // of 64.
-    void run(std::size_t first_query, std::size_t last_query, std::size_t first, std::size_t last,
-             std::vector<Nearest>& nearest) {
-        const std::size_t block = std::max<std::size_t>(kBlockBytes / rows_.stride / kBlock, 1) * kBlock;
-        distances_.resize((last_query - first_query) * (block + kBlock));
-        RowBatcher batcher(bits_, options_.allow, rows_.count, block);
+// Products of a group of queries with the first plane. One thread's.
+class FirstPlane {
+public:
+    FirstPlane(const KernelTable& kernels, const QuantizedQueries& queries, const CodePlanes& rows,
+               const SearchOptions& options, Group group)
+        : kernels_(*kernels.codes),
+          bits_(*kernels.bits),
+          queries_(queries),
+          rows_(rows),
+          options_(options),
+          group_(group),
+          below_(group.size()) {
+        if (tiled()) {
+            const std::size_t bytes = rows.first_places() * CodeLanes::kRows;
+            codes_.resize(bytes + kLine);
+            const auto odd = reinterpret_cast<std::uintptr_t>(codes_.data()) % kLine;
+            lanes_ = {rows.first_places() / 4, codes_.data() + (kLine - odd) % kLine, steps_, biases_};
+        }
+        distances_.resize(group.size() * block());
+    }
+
+    // Calls take(query of the group, row, distance) for allowed rows of [first, last) whose distance is at
+    // most the query's limit, ascending by row; first is a multiple of 64.
+    template <class Take>
+    void scan(std::size_t first, std::size_t last, const float* limits, const Take& take) {
+        RowBatcher batcher(bits_, options_.allow, rows_.count, block());
         const auto consume = [&](const RowBatch& batch) {
-            if (options_.cancel != nullptr && options_.cancel->is_set()) throw Cancelled();
-            if (last_query - first_query < kTileQueries) {
-                scan(batch, first_query, last_query);
-            } else {
-                multiply(batch, first_query, last_query);
+            const bool gathered = batch.offsets != nullptr;
+            ids_.clear();
+            for (std::size_t i = 0; gathered && i < batch.count; ++i) {
+                ids_.push_back(static_cast<std::uint32_t>(batch.offsets[i]));
             }
-            for (std::size_t q = first_query; q < last_query; ++q) {
-                offer(batch, batcher, distances_.data() + (q - first_query) * batch.count,
-                      nearest[q - first_query]);
-            }
+            score(gathered ? ids_.data() : nullptr, batch.first, batch.count, limits,
+                  [&](std::size_t q, std::size_t row, float distance) {
+                      if (!batch.filtered || batcher.allows(static_cast<std::int64_t>(row)))
+                          take(q, row, distance);
+                  });
         };
         batcher.scan(first, last, consume);
         batcher.flush(consume);
     }
 
-private:
-    void scan(const RowBatch& batch, std::size_t first_query, std::size_t last_query) {
-        const bool gathered = batch.offsets != nullptr;
-        ids_.clear();
-        for (std::size_t i = 0; gathered && i < batch.count; ++i) {
-            ids_.push_back(static_cast<std::uint32_t>(batch.offsets[i]));
-        }
-        const std::uint8_t* from = rows_.data + (gathered ? 0 : batch.first * rows_.stride);
-        for (std::size_t q = first_query; q < last_query; ++q) {
-            const QuantizedVector& form = queries_.form(q);
-            kernels_.scan4({queries_.codes(q), form.scale, form.sum, 0.0f, from, rows_.stride, rows_.blocks(),
-                            gathered ? ids_.data() : nullptr, batch.count,
-                            distances_.data() + (q - first_query) * batch.count});
+    // The same for chosen rows, whether or not they are allowed. Limits may fall meanwhile.
+    template <class Take>
+    void scan(const std::vector<std::uint32_t>& ids, const float* limits, const Take& take) {
+        for (std::size_t i = 0; i < ids.size(); i += block()) {
+            score(ids.data() + i, 0, std::min(block(), ids.size() - i), limits, take);
         }
     }
 
-    // The same products, by tiles of rows that all queries meet unpacked.
-    void multiply(const RowBatch& batch, std::size_t first_query, std::size_t last_query) {
-        const std::size_t queries = last_query - first_query;
-        tile_.resize(kTileRows * rows_.places());
-        dots_.resize(queries * kTileRows);
-        for (std::size_t first = 0; first < batch.count; first += kTileRows) {
-            const std::size_t count = std::min(kTileRows, batch.count - first);
-            for (std::size_t i = 0; i < count; ++i) {
-                unpack(static_cast<std::size_t>(batch.row(first + i)), i);
-            }
-            kernels_.dot_tile(queries_.codes(first_query), queries, tile_.data(), sums_, count,
-                              rows_.places(), dots_.data(), kTileRows);
-            for (std::size_t q = 0; q < queries; ++q) {
-                const QuantizedVector& form = queries_.form(first_query + q);
-                float* out = distances_.data() + q * batch.count + first;
-                const std::int32_t* dots = dots_.data() + q * kTileRows;
-                for (std::size_t i = 0; i < count; ++i) {
-                    const float product = form.scale * steps_[i] * static_cast<float>(dots[i]);
-                    out[i] = -(form.sum * biases_[i] + product);
+private:
+    static constexpr std::size_t kLine = 64;
+
+    bool tiled() const { return group_.size() >= kTileQueries; }
+    std::size_t block() const { return tiled() ? CodeLanes::kRows : kScanRows; }
+
+    template <class Take>
+    void score(const std::uint32_t* ids, std::size_t first, std::size_t count, const float* limits,
+               const Take& take) {
+        if (options_.cancel != nullptr && options_.cancel->is_set()) throw Cancelled();
+        const std::uint8_t* from = rows_.first + (ids != nullptr ? 0 : first * rows_.first_stride);
+        const auto row = [&](std::size_t i) { return ids != nullptr ? ids[i] : first + i; };
+        if (tiled()) {
+            kernels_.unpack_lanes({from, rows_.first_stride, ids, count}, lanes_);
+            kernels_.scan_lanes({queries_.codes(group_.first), queries_.scales(group_.first),
+                                 queries_.sums(group_.first), limits, group_.size()},
+                                lanes_, distances_.data(), below_.data());
+            const std::uint64_t present = ~std::uint64_t{0} >> (CodeLanes::kRows - count);
+            for (std::size_t q = 0; q < group_.size(); ++q) {
+                for (std::uint64_t left = below_[q] & present; left != 0; left &= left - 1) {
+                    const auto i = static_cast<std::size_t>(std::countr_zero(left));
+                    take(q, row(i), distances_[q * CodeLanes::kRows + i]);
                 }
             }
+            return;
         }
-    }
-
-    void unpack(std::size_t row, std::size_t place) {
-        const std::uint8_t* from = rows_.data + row * rows_.stride;
-        std::int8_t* to = tile_.data() + place * rows_.places();
-        std::int32_t sum = 0;
-        for (std::size_t b = 0; b < rows_.stride; b += kBlock, to += 2 * kBlock) {
-            for (std::size_t i = 0; i < kBlock; ++i) to[i] = static_cast<std::int8_t>(from[b + i] & 15);
-            for (std::size_t i = 0; i < kBlock; ++i)
-                to[kBlock + i] = static_cast<std::int8_t>(from[b + i] >> 4);
-            for (std::size_t i = 0; i < kBlock; ++i) sum += (from[b + i] & 15) + (from[b + i] >> 4);
-        }
-        sums_[place] = sum;
-        std::uint16_t constants[2];
-        std::memcpy(constants, from + rows_.stride - kConstants, sizeof constants);
-        steps_[place] = encodings::from_half(constants[0]);
-        biases_[place] = encodings::from_half(constants[1]);
-    }
-
-    static void offer(const RowBatch& batch, const RowBatcher& batcher, const float* distances,
-                      Nearest& nearest) {
-        for (std::size_t i = 0; i < batch.count; ++i) {
-            if (!nearest.may_enter(distances[i])) continue;
-            const std::int64_t row = batch.row(i);
-            if (!batch.filtered || batcher.allows(row)) nearest.offer(distances[i], row);
+        for (std::size_t q = 0; q < group_.size(); ++q) {
+            const std::size_t query = group_.first + q;
+            kernels_.scan4({queries_.codes(query), *queries_.scales(query), *queries_.sums(query), 0.0f, from,
+                            rows_.first_stride, rows_.first_stride / kLine, ids, count, distances_.data()});
+            for (std::size_t i = 0; i < count; ++i) {
+                if (distances_[i] <= limits[q]) take(q, row(i), distances_[i]);
+            }
         }
     }
 
     const CodeKernels& kernels_;
     const BitKernels& bits_;
     const QuantizedQueries& queries_;
-    const NibbleRows& rows_;
+    const CodePlanes& rows_;
     const SearchOptions& options_;
+    Group group_;
+    std::vector<std::uint64_t> below_;
+    std::vector<std::uint8_t> codes_;
     std::vector<std::uint32_t> ids_;
-    std::vector<float> distances_;   // [query][row of the batch]
-    std::vector<std::int8_t> tile_;  // unpacked rows
-    std::vector<std::int32_t> dots_;
-    std::int32_t sums_[kTileRows];  // of the codes of a row
-    float steps_[kTileRows], biases_[kTileRows];
+    std::vector<float> distances_;
+    float steps_[CodeLanes::kRows], biases_[CodeLanes::kRows];
+    CodeLanes lanes_{};
 };
-
-void write(const std::vector<Neighbor>& sorted, std::size_t k, std::int64_t* rows, float* distances) {
-    const std::size_t found = std::min(sorted.size(), k);
-    for (std::size_t i = 0; i < found; ++i) {
-        rows[i] = sorted[i].row;
-        distances[i] = sorted[i].distance;
-    }
-    std::fill(rows + found, rows + k, std::int64_t{-1});
-    std::fill(distances + found, distances + k, std::numeric_limits<float>::infinity());
-}
 
 // Runs tasks on the pool that was given, or on one for this call where several threads are wanted.
 void run_all(std::size_t tasks, std::size_t terms, const SearchOptions& options,
@@ -176,36 +181,180 @@ void run_all(std::size_t tasks, std::size_t terms, const SearchOptions& options,
     }
 }
 
+void write(const std::vector<Passed>& sorted, std::size_t k, std::int64_t* rows, float* distances) {
+    const std::size_t found = std::min(sorted.size(), k);
+    for (std::size_t i = 0; i < found; ++i) {
+        rows[i] = sorted[i].row;
+        distances[i] = sorted[i].distance;
+    }
+    std::fill(rows + found, rows + k, std::int64_t{-1});
+    std::fill(distances + found, distances + k, kInfinity);
+}
+
+void keep_best(std::vector<Passed>& found, std::size_t count) {
+    if (found.size() <= count) return;
+    std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count), found.end());
+    found.resize(count);
+}
+
+// One search. What passes for a query depends on nothing but the query and the rows.
+class CodeSearch {
+public:
+    CodeSearch(const KernelTable& kernels, const Queries& queries, const CodePlanes& rows, std::size_t kept,
+               const SearchOptions& options)
+        : kernels_(kernels),
+          rows_(rows),
+          options_(options),
+          kept_(std::max(kept, options.k)),
+          first_(*kernels.codes, queries, 0, rows.first_places(), rows.places()),
+          rest_(*kernels.codes, queries, rows.first_places(), 2 * rows.rest_stride, rows.places()),
+          share_(std::max<std::size_t>(kShareBytes / rows.first_stride / 64, 1) * 64),
+          shares_((rows.count + share_ - 1) / share_) {
+        sample();
+    }
+
+    void run(Group round, std::int64_t* rows_out, float* distances_out) {
+        const std::size_t groups = (round.size() + kQueriesPerTask - 1) / kQueriesPerTask;
+        const std::size_t terms = round.size() * rows_.count * rows_.first_stride;
+        const auto group = [&](std::size_t number) {
+            const std::size_t from = round.first + number * kQueriesPerTask;
+            return Group{from, std::min(round.last, from + kQueriesPerTask)};
+        };
+        limits_.assign(round.size(), kInfinity);
+        if (!sample_.empty()) {
+            run_all(groups, terms / kSampledBest, options_, [&](std::size_t number) {
+                set_limits(group(number), limits_.data() + number * kQueriesPerTask);
+            });
+        }
+        found_.resize(groups * shares_);
+        run_all(groups * shares_, terms, options_, [&](std::size_t number) {
+            const Group of = group(number / shares_);
+            const float* limits = limits_.data() + number / shares_ * kQueriesPerTask;
+            passing(of, number % shares_ * share_, limits, found_[number]);
+        });
+        run_all(round.size(), round.size() * kept_ * rows_.rest_stride, options_, [&](std::size_t q) {
+            const auto of_share = [&](std::size_t share) -> std::vector<Passed>& {
+                return found_[q / kQueriesPerTask * shares_ + share][q % kQueriesPerTask];
+            };
+            std::vector<Passed> none;
+            std::vector<Passed>& all = shares_ > 0 ? of_share(0) : none;
+            for (std::size_t share = 1; share < shares_; ++share) {
+                all.insert(all.end(), of_share(share).begin(), of_share(share).end());
+            }
+            const std::size_t query = round.first + q;
+            finish(query, all, limits_[q] < kInfinity);
+            write(all, options_.k, rows_out + query * options_.k, distances_out + query * options_.k);
+        });
+    }
+
+private:
+    // Rows spread evenly over those allowed, one at a random place of each stretch; none where all are to be
+    // scored completely.
+    void sample() {
+        std::vector<std::uint32_t> allowed;
+        std::size_t count = rows_.count;
+        if (options_.allow != nullptr) {
+            allowed.resize((rows_.count + 63) / 64 * 64 + BitKernels::kSlack);
+            const std::size_t words = rows_.count / 64;
+            count = kernels_.bits->positions(options_.allow, words, 0, allowed.data());
+            for (std::size_t row = words * 64; row < rows_.count; ++row) {
+                if ((options_.allow[words] >> row % 64 & 1u) != 0)
+                    allowed[count++] = static_cast<std::uint32_t>(row);
+            }
+        }
+        const std::size_t stretch = kept_ / kSampledBest;
+        if (count / 2 <= kept_ || stretch < 2) return;
+        std::uint64_t random = 0x9e3779b97f4a7c15u;
+        for (std::size_t from = 0; from + stretch <= count; from += stretch) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            const std::size_t at = from + (random >> 33) % stretch;
+            sample_.push_back(options_.allow != nullptr ? allowed[at] : static_cast<std::uint32_t>(at));
+        }
+    }
+
+    void set_limits(Group group, float* limits) const {
+        std::vector<Nearest> nearest(group.size(), Nearest(kSampledRank));
+        FirstPlane(kernels_, first_, rows_, options_, group)
+            .scan(sample_, limits, [&](std::size_t q, std::size_t row, float distance) {
+                nearest[q].offer(distance, static_cast<std::int64_t>(row));
+                if (!nearest[q].may_enter(kInfinity)) limits[q] = nearest[q].heap().front().distance;
+            });
+    }
+
+    // By query, the rows of a share that pass.
+    void passing(Group group, std::size_t first, const float* limits,
+                 std::vector<std::vector<Passed>>& found) const {
+        found.resize(std::max(found.size(), group.size()));
+        for (std::vector<Passed>& rows : found) rows.clear();
+        FirstPlane(kernels_, first_, rows_, options_, group)
+            .scan(first, std::min(rows_.count, first + share_), limits,
+                  [&](std::size_t q, std::size_t row, float distance) {
+                      found[q].push_back({distance, static_cast<std::uint32_t>(row)});
+                  });
+    }
+
+    // Leaves the k best of those that passed, by both planes, sorted.
+    void finish(std::size_t query, std::vector<Passed>& found, bool limited) const {
+        if (limited &&
+            found.size() < kept_ / 2) {  // the sample misled: rows like its best are rare elsewhere
+            found.clear();
+            std::vector<std::vector<Passed>> more;
+            for (std::size_t first = 0; first < rows_.count; first += share_) {
+                passing({query, query + 1}, first, &kInfinity, more);
+                found.insert(found.end(), more.front().begin(), more.front().end());
+            }
+        }
+        keep_best(found, 2 * kept_);
+        if (rows_.rest_stride > 0) add_rest(query, found);
+        keep_best(found, options_.k);
+        std::sort(found.begin(), found.end());
+    }
+
+    void add_rest(std::size_t query, std::vector<Passed>& found) const {
+        std::uint32_t ids[kRowsAhead];
+        float distances[kRowsAhead];
+        fetch(found, 0);
+        for (std::size_t first = 0; first < found.size(); first += kRowsAhead) {
+            const std::size_t count = std::min(kRowsAhead, found.size() - first);
+            for (std::size_t i = 0; i < count; ++i) ids[i] = found[first + i].row;
+            fetch(found, first + kRowsAhead);
+            kernels_.codes->scan4_rest({rest_.codes(query), *rest_.scales(query), *rest_.sums(query),
+                                        rows_.rest, rows_.rest_stride, rows_.rest_stride / 64,
+                                        rows_.first + rows_.first_stride - kConstants, rows_.first_stride,
+                                        ids, count, distances});
+            for (std::size_t i = 0; i < count; ++i) found[first + i].distance += distances[i];
+        }
+    }
+
+    void fetch(const std::vector<Passed>& found, std::size_t first) const {
+        const std::size_t last = std::min(first + kRowsAhead, found.size());
+        for (; first < last; ++first) {
+            const std::uint8_t* row = rows_.rest + found[first].row * rows_.rest_stride;
+            for (std::size_t at = 0; at < rows_.rest_stride; at += 64) __builtin_prefetch(row + at);
+        }
+    }
+
+    const KernelTable& kernels_;
+    const CodePlanes& rows_;
+    const SearchOptions& options_;
+    std::size_t kept_;
+    QuantizedQueries first_, rest_;
+    std::size_t share_, shares_;
+    std::vector<std::uint32_t> sample_;
+    std::vector<float> limits_;  // of a round's queries
+    std::vector<std::vector<std::vector<Passed>>>
+        found_;  // [group and share][query], kept from round to round
+};
+
 }  // namespace
 
-void search_codes(const KernelTable& kernels, const Queries& queries, const NibbleRows& rows,
-                  const SearchOptions& options, std::int64_t* rows_out, float* distances_out) {
-    const CodeKernels& codes = *kernels.codes;
-    const QuantizedQueries quantized(codes, queries, rows.places());
-    // Tasks depend on nothing but the sizes, so that no result depends on the threads.
-    const std::size_t share = std::max<std::size_t>(kShareBytes / rows.stride / 64, 1) * 64;
-    const std::size_t shares = std::max<std::size_t>((rows.count + share - 1) / share, 1);
-    const std::size_t groups = (queries.count + kQueriesPerTask - 1) / kQueriesPerTask;
-    std::vector<std::vector<Nearest>> found(groups * shares);
-    const std::size_t kept = std::min(options.k, std::max<std::size_t>(rows.count, 1));
-    run_all(groups * shares, queries.count * rows.count * rows.stride, options, [&](std::size_t number) {
-        const std::size_t first_query = number / shares * kQueriesPerTask;
-        const std::size_t last_query = std::min(queries.count, first_query + kQueriesPerTask);
-        const std::size_t first = number % shares * share;
-        found[number].assign(last_query - first_query, Nearest(kept));
-        Task(kernels, quantized, rows, options)
-            .run(first_query, last_query, first, std::min(rows.count, first + share), found[number]);
-    });
-    std::vector<Neighbor> merged;
-    for (std::size_t q = 0; q < queries.count; ++q) {
-        merged.clear();
-        for (std::size_t s = 0; s < shares; ++s) {
-            const std::vector<Neighbor>& heap =
-                found[q / kQueriesPerTask * shares + s][q % kQueriesPerTask].heap();
-            merged.insert(merged.end(), heap.begin(), heap.end());
-        }
-        std::sort(merged.begin(), merged.end());
-        write(merged, options.k, rows_out + q * options.k, distances_out + q * options.k);
+void search_codes(const KernelTable& kernels, const Queries& queries, const CodePlanes& rows,
+                  std::size_t kept, const SearchOptions& options, std::int64_t* rows_out,
+                  float* distances_out) {
+    CodeSearch search(kernels, queries, rows, kept, options);
+    const std::size_t round = kGroupsPerRound * kQueriesPerTask * options.threads;
+    for (std::size_t first = 0; first < queries.count; first += round) {
+        search.run({first, std::min(queries.count, first + round)}, rows_out, distances_out);
     }
 }
 

@@ -7,22 +7,27 @@
 
 namespace nearfield::flat {
 
-// LVQ4 rows (kernels/code_kernels.h), each of a whole number of 64-byte blocks, constants included.
-struct NibbleRows {
-    const std::uint8_t* data;  // [count, stride]
+// Rows of 4-bit codes (kernels/code_kernels.h) in two planes: the first codes of a row and its constants, and
+// further codes that are scaled alike. Strides are multiples of 64 bytes.
+struct CodePlanes {
+    const std::uint8_t* first;  // [count, first_stride]
+    const std::uint8_t* rest;   // [count, rest_stride]
     std::size_t count;
-    std::size_t stride;
+    std::size_t first_stride;
+    std::size_t rest_stride;  // may be 0
 
-    std::size_t blocks() const { return stride / 64; }
-    std::size_t places() const { return 2 * stride; }  // of codes, those of the constants included
+    std::size_t first_places() const { return 2 * first_stride; }  // of codes, the constants' included
+    std::size_t places() const { return 2 * (first_stride + rest_stride); }
 };
 
-// The k allowed rows of largest inner product with each query, descending, equal ones by row: rows_out and
-// distances_out (negated products) are [queries, k], padded with -1 and +inf. A query is [rows.places()], in
-// the order of the codes in a row, zero where constants lie; it is rounded to 8 bits. The metric of `options`
-// means nothing. The same for any number of threads; from a few queries on, products may differ from those of
-// single queries in the last bit. Throws Cancelled.
-void search_codes(const KernelTable& kernels, const Queries& queries, const NibbleRows& rows,
-                  const SearchOptions& options, std::int64_t* rows_out, float* distances_out);
+// The k allowed rows of largest inner product with each query, descending, equal ones by row, among about
+// `kept` whose products with the first plane are largest (all, where not more than twice as many are
+// allowed): rows_out and distances_out (negated products) are [queries, k], padded with -1 and +inf. A query
+// is [rows.places()], in the order of the codes of the first plane, then of the other, zero where constants
+// lie; what meets either plane is rounded to 8 bits. The metric of `options` means nothing. The same for any
+// number of threads and any batch a query comes in. Throws Cancelled.
+void search_codes(const KernelTable& kernels, const Queries& queries, const CodePlanes& rows,
+                  std::size_t kept, const SearchOptions& options, std::int64_t* rows_out,
+                  float* distances_out);
 
 }  // namespace nearfield::flat

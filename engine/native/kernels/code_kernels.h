@@ -36,6 +36,48 @@ struct QuantizedVector {
     float sum;
 };
 
+// The same with 4-bit rows that hold nothing but codes: step and bias lie elsewhere, the norm is left out.
+struct CodeRest {
+    const std::int8_t* query;  // [128 * blocks]
+    float scale;
+    float sum;
+    const std::uint8_t* rows;
+    std::size_t stride;
+    std::size_t blocks;
+    const std::uint8_t* tails;  // the constants of row 0
+    std::size_t tail_stride;    // bytes from a row's constants to the next row's
+    const std::uint32_t* ids;   // [count] rows to score
+    std::size_t count;
+    float* out;  // [count]
+};
+
+// Up to 64 rows of 4-bit codes unpacked for many queries: four codes of all rows, then their next four. Byte
+// (quad * 64 + row) * 4 + i is code 4 * quad + i of a row, in the order of queries.
+struct CodeLanes {
+    static constexpr std::size_t kRows = 64;
+    static constexpr std::size_t kGroup = 16;  // rows that meet a query at once
+
+    std::size_t quads;    // 32 for each 64 bytes of a row
+    std::uint8_t* codes;  // [quads * 256], aligned to 64 bytes
+    float* steps;         // [64]
+    float* biases;        // [64]
+};
+
+struct LaneRows {
+    const std::uint8_t* rows;
+    std::size_t stride;
+    const std::uint32_t* ids;  // [count] rows, or nullptr for the first `count`
+    std::size_t count;         // 1 to 64; the last row stands in for those that are missing
+};
+
+struct LaneQueries {
+    const std::int8_t* codes;  // [count, 4 * quads]
+    const float* scales;       // [count], as in CodeScan
+    const float* sums;         // [count]
+    const float* limits;       // [count]
+    std::size_t count;
+};
+
 struct CodeKernels {
     const char* isa;
     void (*scan4)(const CodeScan& scan);
@@ -51,6 +93,11 @@ struct CodeKernels {
     void (*dot_tile)(const std::int8_t* queries, std::size_t query_count, const std::int8_t* rows,
                      const std::int32_t* sums, std::size_t row_count, std::size_t dims, std::int32_t* out,
                      std::size_t out_stride);
+    void (*scan4_rest)(const CodeRest& rest);
+    void (*unpack_lanes)(const LaneRows& rows, const CodeLanes& lanes);
+    // out[q * 64 + r] as `scan4` gives it for weight 0, and in bit r of below[q] whether it is at most
+    // limits[q].
+    void (*scan_lanes)(const LaneQueries& queries, const CodeLanes& lanes, float* out, std::uint64_t* below);
 };
 
 extern const CodeKernels kBaselineCodeKernels;

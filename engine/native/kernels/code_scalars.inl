@@ -16,6 +16,26 @@ void finish4(const std::uint8_t* const* rows, std::size_t tail, const std::int32
     }
 }
 
+std::uint64_t finish16(const std::int32_t* dots, const float* steps, const float* biases, float scale,
+                       float sum, float limit, float* out) {
+    std::uint64_t below = 0;
+    for (int i = 0; i < 16; ++i) {
+        const float product = scale * steps[i] * static_cast<float>(dots[i]);
+        out[i] = 0.0f - (sum * biases[i] + product);
+        below |= static_cast<std::uint64_t>(out[i] <= limit) << i;
+    }
+    return below;
+}
+
+void read_constants(const std::uint8_t* const* tails, const CodeLanes& lanes, std::size_t row) {
+    for (int i = 0; i < 16; ++i) {
+        std::uint16_t halves[2];
+        __builtin_memcpy(halves, tails[i], sizeof halves);
+        lanes.steps[row + i] = widen_half(halves[0]);
+        lanes.biases[row + i] = widen_half(halves[1]);
+    }
+}
+
 QuantizedVector quantize(const float* values, std::size_t dims, std::int8_t* out) {
     float top = 0.0f;
     for (std::size_t i = 0; i < dims; ++i) {

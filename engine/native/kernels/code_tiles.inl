@@ -91,3 +91,20 @@ void dot_tile(const std::int8_t* queries, std::size_t query_count, const std::in
         }
     }
 }
+
+void scan4_rest(const CodeRest& s) {
+    const std::uint8_t *rows[4], *tails[4];
+    std::int32_t dots[4];
+    float distances[4];
+    for (std::size_t i = 0; i < s.count; i += 4) {
+        for (std::size_t j = 0; j < 4; ++j) {
+            const std::size_t id = s.ids[i + j < s.count ? i + j : s.count - 1];
+            rows[j] = s.rows + id * s.stride;
+            tails[j] = s.tails + id * s.tail_stride;
+        }
+        reduce4(row_dot<4>(rows[0], s.query, s.blocks), row_dot<4>(rows[1], s.query, s.blocks),
+                row_dot<4>(rows[2], s.query, s.blocks), row_dot<4>(rows[3], s.query, s.blocks), dots);
+        finish4(tails, 0, dots, s.scale, s.sum, 0.0f, distances);
+        for (std::size_t j = 0; j < 4 && i + j < s.count; ++j) s.out[i + j] = distances[j];
+    }
+}

@@ -114,8 +114,74 @@ QuantizedVector quantize(const float* values, std::size_t dims, std::int8_t* out
 
 #include "kernels/code_tiles.inl"
 
+constexpr int kLaneQueries = 3;
+
+void lane_dots(const std::int8_t* const* queries, const std::uint8_t* codes, std::size_t quads,
+               std::int32_t (*dots)[CodeLanes::kGroup]) {
+    constexpr std::size_t kQuads = 8;  // 8 * 2 * 15 * 127 fits 16 bits
+    __m256i sums[kLaneQueries][2];
+    for (auto& line : sums) line[0] = line[1] = _mm256_setzero_si256();
+    for (std::size_t first = 0; first < quads; first += kQuads) {
+        __m256i small[kLaneQueries][2];
+        for (auto& line : small) line[0] = line[1] = _mm256_setzero_si256();
+        for (std::size_t quad = first; quad < first + kQuads; ++quad) {
+            const __m256i low = load32(codes + quad * CodeLanes::kRows * 4);
+            const __m256i high = load32(codes + quad * CodeLanes::kRows * 4 + 32);
+            for (int i = 0; i < kLaneQueries; ++i) {
+                std::int32_t four;
+                __builtin_memcpy(&four, queries[i] + 4 * quad, 4);
+                const __m256i query = _mm256_set1_epi32(four);
+                small[i][0] = _mm256_add_epi16(small[i][0], _mm256_maddubs_epi16(low, query));
+                small[i][1] = _mm256_add_epi16(small[i][1], _mm256_maddubs_epi16(high, query));
+            }
+        }
+        for (int i = 0; i < kLaneQueries; ++i) {
+            for (int half = 0; half < 2; ++half) {
+                const __m256i pairs = _mm256_madd_epi16(small[i][half], _mm256_set1_epi16(1));
+                sums[i][half] = _mm256_add_epi32(sums[i][half], pairs);
+            }
+        }
+    }
+    for (int i = 0; i < kLaneQueries; ++i) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots[i]), sums[i][0]);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots[i] + 8), sums[i][1]);
+    }
+}
+
+std::uint64_t finish16(const std::int32_t* dots, const float* steps, const float* biases, float scale,
+                       float sum, float limit, float* out) {
+    std::uint64_t below = 0;
+    for (int i = 0; i < 16; i += 8) {
+        const __m256 dot = _mm256_cvtepi32_ps(load32(dots + i));
+        const __m256 step = _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_loadu_ps(steps + i));
+        const __m256 product = _mm256_mul_ps(step, dot);
+        const __m256 estimate = _mm256_fmadd_ps(_mm256_set1_ps(sum), _mm256_loadu_ps(biases + i), product);
+        const __m256 distance = _mm256_sub_ps(_mm256_setzero_ps(), estimate);
+        _mm256_storeu_ps(out + i, distance);
+        const int bits = _mm256_movemask_ps(_mm256_cmp_ps(distance, _mm256_set1_ps(limit), _CMP_LE_OQ));
+        below |= static_cast<std::uint64_t>(bits) << i;
+    }
+    return below;
+}
+
+void read_constants(const std::uint8_t* const* tails, const CodeLanes& lanes, std::size_t row) {
+    for (std::size_t i = 0; i < CodeLanes::kGroup; i += 4) {
+        const __m128i ab = load_tails(tails[i], tails[i + 1]);
+        const __m128i cd = load_tails(tails[i + 2], tails[i + 3]);
+        const __m128i halves =
+            _mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(ab), _mm_castsi128_ps(cd), 0x88));
+        const __m128i split =
+            _mm_shuffle_epi8(halves, _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+        _mm_storeu_ps(lanes.steps + row + i, _mm_cvtph_ps(split));
+        _mm_storeu_ps(lanes.biases + row + i, _mm_cvtph_ps(_mm_unpackhi_epi64(split, split)));
+    }
+}
+
+#include "kernels/lane_tiles.inl"
+
 }  // namespace
 
-const CodeKernels kAvx2CodeKernels = {"avx2", scan<4>, scan<8>, quantize, dot_rows, dot_tile};
+const CodeKernels kAvx2CodeKernels = {"avx2",   scan<4>,    scan<8>,      quantize,  dot_rows,
+                                      dot_tile, scan4_rest, unpack_lanes, scan_lanes};
 
 }  // namespace nearfield

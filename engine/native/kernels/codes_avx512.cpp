@@ -190,9 +190,108 @@ void dot_rows_by_blocks(const std::int8_t* vector, const std::int8_t* rows, cons
     kDotsByBlocks[blocks - 1](vector, rows, sums, count, out);
 }
 
+// Rows become columns: in[i] holds 16 words of row i, out[w] word w of all rows.
+void transpose(const __m512i* in, __m512i* out) {
+    __m512i pairs[16], fours[16];
+    for (int i = 0; i < 16; i += 2) {
+        pairs[i] = _mm512_unpacklo_epi32(in[i], in[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_epi32(in[i], in[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        fours[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+        fours[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+        fours[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+        fours[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+    }
+    for (int w = 0; w < 4; ++w) {
+        const __m512i even = _mm512_shuffle_i32x4(fours[w], fours[4 + w], 0x88);
+        const __m512i odd = _mm512_shuffle_i32x4(fours[w], fours[4 + w], 0xdd);
+        const __m512i even_behind = _mm512_shuffle_i32x4(fours[8 + w], fours[12 + w], 0x88);
+        const __m512i odd_behind = _mm512_shuffle_i32x4(fours[8 + w], fours[12 + w], 0xdd);
+        out[w] = _mm512_shuffle_i32x4(even, even_behind, 0x88);
+        out[4 + w] = _mm512_shuffle_i32x4(odd, odd_behind, 0x88);
+        out[8 + w] = _mm512_shuffle_i32x4(even, even_behind, 0xdd);
+        out[12 + w] = _mm512_shuffle_i32x4(odd, odd_behind, 0xdd);
+    }
+}
+
+void unpack_lanes(const LaneRows& r, const CodeLanes& lanes) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    for (std::size_t first = 0; first < CodeLanes::kRows; first += CodeLanes::kGroup) {
+        const std::uint8_t* rows[CodeLanes::kGroup];
+        alignas(64) std::uint32_t constants[CodeLanes::kGroup];
+        for (std::size_t i = 0; i < CodeLanes::kGroup; ++i) {
+            const std::size_t at = first + i < r.count ? first + i : r.count - 1;
+            rows[i] = r.rows + (r.ids != nullptr ? r.ids[at] : at) * r.stride;
+            __builtin_memcpy(constants + i, rows[i] + r.stride - kTail, 4);
+        }
+        for (std::size_t quad = 0; quad < lanes.quads; quad += 32) {
+            __m512i words[16], turned[16];
+            for (std::size_t i = 0; i < 16; ++i) words[i] = _mm512_loadu_si512(rows[i] + quad * 2);
+            transpose(words, turned);
+            std::uint8_t* to = lanes.codes + quad * CodeLanes::kRows * 4 + first * 4;
+            for (std::size_t w = 0; w < 16; ++w, to += CodeLanes::kRows * 4) {
+                const __m512i high = _mm512_and_si512(_mm512_srli_epi16(turned[w], 4), nibble);
+                _mm512_store_si512(to, _mm512_and_si512(turned[w], nibble));
+                _mm512_store_si512(to + 16 * CodeLanes::kRows * 4, high);
+            }
+        }
+        const __m512i both = _mm512_load_si512(constants);
+        _mm512_storeu_ps(lanes.steps + first, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(both)));
+        _mm512_storeu_ps(lanes.biases + first,
+                         _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16))));
+    }
+}
+
+// `Queries` queries from `first` on: their sums for all 64 rows stay in registers.
+template <std::size_t Queries>
+void scan_lanes_of(const LaneQueries& queries, std::size_t first, const CodeLanes& lanes, float* out,
+                   std::uint64_t* below) {
+    constexpr std::size_t kGroups = CodeLanes::kRows / CodeLanes::kGroup;
+    const std::int8_t* query = queries.codes + first * 4 * lanes.quads;
+    const std::uint8_t* codes = lanes.codes;
+    __m512i sums[Queries][kGroups];
+    for (auto& line : sums) {
+        for (__m512i& sum : line) sum = _mm512_setzero_si512();
+    }
+    for (std::size_t quad = 0; quad < lanes.quads; ++quad, codes += CodeLanes::kRows * 4) {
+        __m512i rows[kGroups];
+        for (std::size_t g = 0; g < kGroups; ++g) rows[g] = _mm512_load_si512(codes + g * kBlock);
+        for (std::size_t i = 0; i < Queries; ++i) {
+            std::int32_t four;
+            __builtin_memcpy(&four, query + 4 * (i * lanes.quads + quad), 4);
+            const __m512i same = _mm512_set1_epi32(four);
+            for (std::size_t g = 0; g < kGroups; ++g)
+                sums[i][g] = _mm512_dpbusd_epi32(sums[i][g], rows[g], same);
+        }
+    }
+    for (std::size_t i = 0; i < Queries; ++i) {
+        const std::size_t q = first + i;
+        const __m512 scale = _mm512_set1_ps(queries.scales[q]), sum = _mm512_set1_ps(queries.sums[q]);
+        const __m512 limit = _mm512_set1_ps(queries.limits[q]);
+        std::uint64_t found = 0;
+        for (std::size_t g = 0; g < kGroups; ++g) {
+            const __m512 step = _mm512_mul_ps(scale, _mm512_loadu_ps(lanes.steps + g * 16));
+            const __m512 product = _mm512_mul_ps(step, _mm512_cvtepi32_ps(sums[i][g]));
+            const __m512 estimate = _mm512_fmadd_ps(sum, _mm512_loadu_ps(lanes.biases + g * 16), product);
+            const __m512 distance = _mm512_sub_ps(_mm512_setzero_ps(), estimate);
+            _mm512_storeu_ps(out + q * CodeLanes::kRows + g * 16, distance);
+            found |= static_cast<std::uint64_t>(_mm512_cmp_ps_mask(distance, limit, _CMP_LE_OQ)) << (16 * g);
+        }
+        below[q] = found;
+    }
+}
+
+void scan_lanes(const LaneQueries& queries, const CodeLanes& lanes, float* out, std::uint64_t* below) {
+    std::size_t q = 0;
+    for (; q + 4 <= queries.count; q += 4) scan_lanes_of<4>(queries, q, lanes, out, below);
+    for (; q + 2 <= queries.count; q += 2) scan_lanes_of<2>(queries, q, lanes, out, below);
+    if (q < queries.count) scan_lanes_of<1>(queries, q, lanes, out, below);
+}
+
 }  // namespace
 
-const CodeKernels kAvx512CodeKernels = {"avx512", scan_rows<4>,       scan_rows<8>,
-                                        quantize, dot_rows_by_blocks, dot_tile};
+const CodeKernels kAvx512CodeKernels = {"avx512", scan_rows<4>, scan_rows<8>, quantize,  dot_rows_by_blocks,
+                                        dot_tile, scan4_rest,   unpack_lanes, scan_lanes};
 
 }  // namespace nearfield

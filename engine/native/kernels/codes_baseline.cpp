@@ -31,11 +31,26 @@ void reduce4(Sums a, Sums b, Sums c, Sums d, std::int32_t* out) {
     out[3] = d;
 }
 
+constexpr int kLaneQueries = 1;
+
+void lane_dots(const std::int8_t* const* queries, const std::uint8_t* codes, std::size_t quads,
+               std::int32_t (*dots)[CodeLanes::kGroup]) {
+    for (std::int32_t& dot : dots[0]) dot = 0;
+    for (std::size_t quad = 0; quad < quads; ++quad) {
+        const std::int8_t* query = queries[0] + 4 * quad;
+        const std::uint8_t* row = codes + quad * CodeLanes::kRows * 4;
+        for (std::size_t i = 0; i < CodeLanes::kGroup; ++i, row += 4)
+            dots[0][i] += row[0] * query[0] + row[1] * query[1] + row[2] * query[2] + row[3] * query[3];
+    }
+}
+
 #include "kernels/code_scalars.inl"
 #include "kernels/code_tiles.inl"
+#include "kernels/lane_tiles.inl"
 
 }  // namespace
 
-const CodeKernels kBaselineCodeKernels = {"baseline", scan<4>, scan<8>, quantize, dot_rows, dot_tile};
+const CodeKernels kBaselineCodeKernels = {"baseline", scan<4>,    scan<8>,      quantize,  dot_rows,
+                                          dot_tile,   scan4_rest, unpack_lanes, scan_lanes};
 
 }  // namespace nearfield

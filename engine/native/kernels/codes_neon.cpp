@@ -54,11 +54,40 @@ void reduce4(Sums a, Sums b, Sums c, Sums d, std::int32_t* out) {
     vst1q_s32(out, vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)));
 }
 
+constexpr int kLaneQueries = 2;
+
+void lane_dots(const std::int8_t* const* queries, const std::uint8_t* codes, std::size_t quads,
+               std::int32_t (*dots)[CodeLanes::kGroup]) {
+    int32x4_t sums[kLaneQueries][8];  // two of a row's four products each
+    for (auto& line : sums) {
+        for (int32x4_t& sum : line) sum = vdupq_n_s32(0);
+    }
+    for (std::size_t quad = 0; quad < quads; ++quad) {
+        int8x8_t query[kLaneQueries];
+        for (int i = 0; i < kLaneQueries; ++i) {
+            std::int32_t four;
+            __builtin_memcpy(&four, queries[i] + 4 * quad, 4);
+            query[i] = vreinterpret_s8_s32(vdup_n_s32(four));
+        }
+        const std::uint8_t* rows = codes + quad * CodeLanes::kRows * 4;
+        for (int r = 0; r < 8; ++r) {
+            const int8x8_t two = vreinterpret_s8_u8(vld1_u8(rows + 8 * r));
+            for (int i = 0; i < kLaneQueries; ++i)
+                sums[i][r] = vpadalq_s16(sums[i][r], vmull_s8(two, query[i]));
+        }
+    }
+    for (int i = 0; i < kLaneQueries; ++i) {
+        for (int r = 0; r < 8; r += 2) vst1q_s32(dots[i] + 2 * r, vpaddq_s32(sums[i][r], sums[i][r + 1]));
+    }
+}
+
 #include "kernels/code_scalars.inl"
 #include "kernels/code_tiles.inl"
+#include "kernels/lane_tiles.inl"
 
 }  // namespace
 
-const CodeKernels kNeonCodeKernels = {"neon", scan<4>, scan<8>, quantize, dot_rows, dot_tile};
+const CodeKernels kNeonCodeKernels = {"neon",   scan<4>,    scan<8>,      quantize,  dot_rows,
+                                      dot_tile, scan4_rest, unpack_lanes, scan_lanes};
 
 }  // namespace nearfield
