@@ -67,7 +67,7 @@ class _Tier:
                 return
         _native.set_bits(words, self.slots[start:stop])
 
-    def mark_numbers(self, firsts: NDArray[np.int64], lasts: NDArray[np.int64], words: Words) -> None:
+    def mark_ranges(self, firsts: NDArray[np.int64], lasts: NDArray[np.int64], words: Words) -> None:
         """`mark` of several ranges."""
         if len(firsts) <= _FEW_VALUES:
             for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
@@ -133,10 +133,16 @@ class SortedValues:
 
     def mark_among(self, wanted: Sequence[int], words: Words) -> None:
         """Set the bits of the slots that have one of the wanted values."""
-        asked = np.array(wanted, self._typecode)
         for tier in self._settled():
             values = tier.values
-            tier.mark_numbers(values.searchsorted(asked, "left"), values.searchsorted(asked, "right"), words)
+            if len(wanted) > _FEW_VALUES:
+                asked = np.array(wanted, self._typecode)
+                tier.mark_ranges(values.searchsorted(asked), values.searchsorted(asked, "right"), words)
+                continue
+            for value in wanted:
+                number = int(values.searchsorted(value))
+                if number < len(values) and values.item(number) == value:
+                    tier.mark(number, number + 1, words)
 
     def mark_outside(self, unwanted: Sequence[int], words: Words) -> None:
         """Set the bits of the slots that have another value than the unwanted ones."""
@@ -146,7 +152,7 @@ class SortedValues:
             firsts = np.concatenate([[0], values.searchsorted(ordered, "right")])
             lasts = np.append(values.searchsorted(ordered, "left"), len(values))
             # A value that is unwanted twice would make a range that ends before it begins.
-            tier.mark_numbers(firsts, np.maximum(firsts, lasts), words)
+            tier.mark_ranges(firsts, np.maximum(firsts, lasts), words)
 
     def pairs(self) -> tuple[Values, SlotArray]:
         """All values and their slots, in no order."""
