@@ -26,6 +26,7 @@ from nearfield.engine.query import (
     SegmentRecall,
 )
 from nearfield.engine.schema import CollectionSchema
+from nearfield.engine.search.stages import filters
 from nearfield.engine.segment.sealed import SealedSegment
 from nearfield.engine.segment.segment_set import Segment
 from nearfield.engine.storage.collection_store import CollectionStore
@@ -221,6 +222,13 @@ class Collection:
     def search_cost_hint(self, requests: Sequence[SearchRequest]) -> int:
         """Bytes these searches will read, roughly."""
         return self._searcher.cost_hint(requests)
+
+    def keeps_filter_answers(self, requests: Sequence[SearchRequest]) -> bool:
+        """Whether it is known what the filters of these searches find, as long as nothing is published.
+
+        Otherwise they are evaluated first, which may take long: a payload key's first use reads all payloads.
+        """
+        return all(self._parts.keeps_answer(own) for request in requests for own in filters(request))
 
     # ---- state --------------------------------------------------------------------------------------------
 

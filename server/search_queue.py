@@ -112,8 +112,11 @@ class SearchQueue:
 
 
 def _is_cheap(collection: "Collection", requests: Sequence[SearchRequest]) -> bool:
-    """Whether the event loop may wait: few bytes, no prefetch, and no filter (a key's first reads all)."""
-    if any(request.filter is not None or request.prefetch for request in requests):
+    """Whether the event loop may wait: few bytes, no prefetch, no filter that was not evaluated before."""
+    if any([request.prefetch for request in requests]):
+        return False
+    filtered = [request for request in requests if request.filter is not None]
+    if filtered and not collection.keeps_filter_answers(filtered):
         return False
     return collection.search_cost_hint(requests) <= INLINE_BYTES_MAX
 

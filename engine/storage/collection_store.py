@@ -193,6 +193,10 @@ class CollectionStore:
             self.filter_answers.keep(condition, found, moment)
         return pinned, answers
 
+    def keeps_answer(self, condition: Filter) -> bool:
+        """Whether it is known what a filter finds now, so that `matching` need not evaluate it."""
+        return self.filter_answers.known(condition, self.publisher.sequence) is not None
+
     def matching_rows(self, condition: Filter) -> NDArray[np.int64]:
         """Ascending living rows that satisfy a filter."""
         pinned, (found,) = self.matching([condition])

@@ -1,7 +1,9 @@
 """What filters found is told again only while nothing was published, and only for the very same filter."""
 
+import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from nearfield.engine.filter.parse import parse_filter
 from nearfield.engine.query import PointSelector
 from nearfield.engine.storage.collection_store import CollectionStore
 from nearfield.engine.storage.filter_answers import FilterAnswers
+from nearfield.server.metrics import Metrics
+from nearfield.server.search_queue import SearchQueue
 from tests.helpers.points import EAGER, batch, schema, vectors
 
 COUNT = 200
@@ -90,6 +94,31 @@ def test_values_that_python_calls_equal_are_not(points: Collection, evaluated: l
     assert len(evaluated) == 6
     assert expr.MatchValue("n", 1) != expr.MatchValue("n", True)
     assert expr.MatchValue("n", 1) == expr.MatchValue("n", 1) != expr.MatchValue("m", 1)
+
+
+def test_the_event_loop_answers_what_was_evaluated_before(points: Collection) -> None:
+    """Evaluating a filter may take long: a worker does it, and the same filter again needs none."""
+
+    class Counting(ThreadPoolExecutor):
+        calls = 0
+
+        def submit(self, *given: Any, **named: Any) -> Any:
+            self.calls += 1
+            return super().submit(*given, **named)
+
+    async def ask() -> list[int]:
+        calls = []
+        with Counting(1) as workers:
+            queue = SearchQueue(points, workers, 1, Metrics(lambda: []))
+            for number in range(5):
+                if number == 3:
+                    points.set_payload(PointSelector(ids=[1]), {"colour": "red"})
+                hits = await queue.submit(SearchRequest(VALUES[0], limit=COUNT, filter=red()))
+                assert len(hits) == COUNT // 4 + (number >= 3)
+                calls.append(workers.calls)
+        return calls
+
+    assert asyncio.run(ask()) == [1, 1, 1, 2, 2]
 
 
 def test_a_filter_without_a_hash_is_evaluated_each_time(
