@@ -58,6 +58,8 @@ _CELLS_OF_MANY: Final = 512
 _MANY_DOCUMENTS: Final = 4_000
 _TOKENS_PER_CELL: Final = 20
 _GRAPH_DOCUMENTS: Final = 100_000
+# Decision 0029: of learned encodings the scan reads a quarter.
+_GRAPH_DOCUMENTS_LEARNED: Final = 200_000
 _GRAPH_WIDTH_MAX: Final = 1_024
 # A document has 512 bytes either way: four bits a dimension and some more (code_rows.py), or a byte a
 # dimension and codes of 192 bytes for the traversal.
@@ -86,8 +88,9 @@ class MuveraBuilder:
 
         kmeans: `cell_count`, `dimensions` of the encodings, `sample_documents` learned from. simhash:
         `profile` small, default or high, or `repetitions`, `bits` and `projected`; `dimensions` adds a count
-        sketch to that many. Both: `structure` flat, graph or auto (from 100,000 documents on); `calibrate`:
-        whether recall is measured by the number of candidates; and what a search does by default:
+        sketch to that many. Both: `structure` flat, graph or auto (a graph from 200,000 documents on, of
+        simhash from 100,000); `calibrate`: whether recall is measured by the number of candidates; and what
+        a search does by default:
         `candidates`, or if null as many as `target_recall` needs.
         """
         return parse(self.kind, PARAMS, params)
@@ -207,14 +210,14 @@ def _cells(count: int, params: Mapping[str, Any]) -> int:
 def _width(count: int, params: Mapping[str, Any]) -> int:
     if params["dimensions"] is not None:
         return int(params["dimensions"])
-    graph = params["structure"] == "graph" or (params["structure"] == "auto" and count >= _GRAPH_DOCUMENTS)
-    return _GRAPH_WIDTH if graph else _FLAT_WIDTH
+    return _GRAPH_WIDTH if _structure(count, _GRAPH_WIDTH, params) == "graph" else _FLAT_WIDTH
 
 
 def _structure(count: int, width: int, params: Mapping[str, Any]) -> str:
     if params["structure"] != "auto":
         return str(params["structure"])
-    return "graph" if count >= _GRAPH_DOCUMENTS and width <= _GRAPH_WIDTH_MAX else "flat"
+    least = _GRAPH_DOCUMENTS_LEARNED if _learns(count, params) else _GRAPH_DOCUMENTS
+    return "graph" if count >= least and width <= _GRAPH_WIDTH_MAX else "flat"
 
 
 def _simhash_shape(params: Mapping[str, Any]) -> tuple[int, int, int]:
