@@ -27,9 +27,10 @@ from nearfield.index_builders import default_registry
 from nearfield.index_builders.graph.index import GraphIndex
 
 _NAME: Final = "projections"
-_EFS: Final = (16, 32, 64, 128)
-_NARROW: Final = 112
-"""Dimensions that fill one cache line with 4-bit codes: where what the projection keeps matters most."""
+_EFS: Final = (16, 24, 32, 48, 64, 96, 128)
+_NARROW: Final = (112, 176)
+"""Fewer dimensions than are chosen, where what the projection keeps matters more: 112 of 4 bits are one cache
+line."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def run_projections(job: Job, ours: str, reporter: Reporter) -> None:
         ours: any competitor of ours, for the version that is measured.
     """
     dataset, plan = job.source.load(), job.plan
-    reporter.stage("building for the projections", 5)
+    reporter.stage("building for the projections", 3 + 2 * len(_NARROW))
     built = _built(dataset, plan.threads, reporter)
     queries, truth = dataset.queries[: plan.recall_queries], dataset.truth_ids[: plan.recall_queries]
     scores = None if dataset.truth_scores is None else dataset.truth_scores[: len(queries)]
@@ -114,9 +115,10 @@ def _built(dataset: Dataset, threads: int, reporter: Reporter) -> list[_Learned]
 
     add("none", "lvq", {"encoding": "lvq8"})
     add("rows", "leanvec", {})
-    widths = [built[-1].dimensions]
-    add("queries", "leanvec", {"reduced_dimensions": widths[0]})
-    if widths[0] > _NARROW:
+    chosen = built[-1].dimensions
+    add("queries", "leanvec", {"reduced_dimensions": chosen})
+    for narrow in _NARROW:
         for learned_from in ("rows", "queries"):
-            add(learned_from, "leanvec", {"reduced_dimensions": _NARROW})
+            if narrow < chosen:
+                add(learned_from, "leanvec", {"reduced_dimensions": narrow})
     return built

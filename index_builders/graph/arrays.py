@@ -11,6 +11,7 @@ from nearfield.index_builders.encodings.lvq import LvqCodes
 from nearfield.index_builders.files import mapped_at_random
 from nearfield.index_builders.graph.links import Links
 from nearfield.index_builders.graph.signed_rows import SignedRows
+from nearfield.index_builders.transforms.leanvec import NEIGHBOUR_SHARE
 
 STEERING_FILES: Final = frozenset({"neighbours.npy", "primary.npy", "secondary.npy"})
 """The large ones: they decide where a search goes, not what its answers are."""
@@ -31,6 +32,7 @@ class GraphArrays:
         row_side, graph_side: the projections of rows that codes and links were made with; None where they
             are the query side. Only `extend` needs them.
         residue: share of the rows' squared length that the projection lost when it was learned.
+        query_mean, neighbour_share: see `Projection`; the norms of the primary codes were made with them.
     """
 
     links: Links
@@ -43,6 +45,8 @@ class GraphArrays:
     graph_side: SignedRows | None
     residue: float
     secondary_is_residual: bool = False
+    query_mean: NDArray[np.float32] | None = None
+    neighbour_share: float = NEIGHBOUR_SHARE
 
     def resident_bytes(self) -> int:
         """Bytes of all arrays."""
@@ -58,6 +62,8 @@ class GraphArrays:
             "scale": self.scale,
             "residue": self.residue,
             "secondary_is_residual": self.secondary_is_residual,
+            "has_query_mean": self.query_mean is not None,
+            "neighbour_share": self.neighbour_share,
         }
 
     def save(self, directory: Path) -> list[Path]:
@@ -97,6 +103,8 @@ class GraphArrays:
             graph_side=side("graph_side"),
             residue=facts["residue"],
             secondary_is_residual=facts["secondary_is_residual"],
+            query_mean=mapped("query_mean") if facts["has_query_mean"] else None,
+            neighbour_share=facts["neighbour_share"],
         )
 
     def _maps(self) -> dict[str, SignedRows | None]:
@@ -114,6 +122,8 @@ class GraphArrays:
         }
         if self.secondary is not None:
             named["secondary"] = self.secondary.data
+        if self.query_mean is not None:
+            named["query_mean"] = self.query_mean
         for name, rows in self._maps().items():
             if rows is not None:
                 named[name], named[f"{name}_scales"] = rows.codes, rows.scales

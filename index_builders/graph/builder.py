@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nearfield.engine.errors import Corrupted
 from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import BuildContext, RowChecks, Rows, VectorIndex
-from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows, report
+from nearfield.index_builders.base_rows import BaseRows, report
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.encodings.lvq import LvqEncoding
 from nearfield.index_builders.files import open_header
@@ -34,6 +34,7 @@ from nearfield.index_builders.transforms.leanvec import (
     ProjectionLearner,
     all_dimensions,
 )
+from nearfield.index_builders.transforms.training_queries import TrainingQueries
 
 _GRAPH: Final = (
     IntParam("degree", 32, 4, 256),
@@ -133,6 +134,8 @@ class GraphBuilder:
             *maps.stored(projection),
             maps.measured(projection, base, source, context.seed)[0],
             plan.residual,
+            projection.query_mean,
+            projection.neighbour_share,
         )
         return self._finished(GraphIndex(self.kind, base, arrays, points, params), base, params, context)
 
@@ -229,17 +232,23 @@ class GraphBuilder:
         if "reduced_dimensions" not in params:
             rotation_seed = context.seed if params["rotation"] else None
             return all_dimensions(sample.rows, sample.mean, rotation_seed), plan
-        queries = context.training_queries
-        if queries is not None:
-            queries = _without_mean(base.prepared(queries), sample.mean, base.metric)
-        learner = ProjectionLearner(sample.rows, sample.mean, queries)
-        del queries
+        queries, given = None, context.training_queries
+        if given is not None and given.any():
+            queries = TrainingQueries(given, base, sample.mean, len(sample.rows), context.seed)
+        learner = ProjectionLearner(
+            sample.rows, sample.mean, None if queries is None else queries.for_learning
+        )
         method = None if params["method"] is None else LeanVecMethod(params["method"])
         widest = min(params["reduced_dimensions_max"] or base.dimensions, base.dimensions)
 
         def learned(bits: int, widest: int) -> Projection:
             reduced = params["reduced_dimensions"] or min(sample.width(learner, bits), widest)
-            return learner.learn(min(reduced, base.dimensions), context.seed, method)
+            reduced = min(reduced, base.dimensions)
+            if queries is None:
+                return learner.learn(reduced, context.seed, method)
+            methods = (LeanVecMethod.SPHERING, LeanVecMethod.PCA) if method is None else (method,)
+            found = [learner.learn(reduced, context.seed, each) for each in methods]
+            return queries.best(found, sample.rows, context.threads)
 
         projection = learned(plan.primary_bits, widest)
         free = params["primary_encoding"] is None and params["reduced_dimensions"] is None
@@ -263,22 +272,6 @@ class GraphBuilder:
             else:
                 rows.encode(start, inversion.apply(block))
         return rows, projection.dimensions
-
-
-def _without_mean(
-    queries: NDArray[np.float32], mean: NDArray[np.float32], metric: str
-) -> NDArray[np.float32]:
-    """What a search projects of queries [t, d]: for inner products, their part along the mean is exact."""
-    if metric == "l2":
-        return queries - mean
-    square = float(mean @ mean)
-    if square == 0:
-        return queries
-    without = queries.copy()
-    for start in range(0, len(queries), BLOCK_ROWS):
-        block = without[start : start + BLOCK_ROWS]
-        block -= np.outer(block @ mean / np.float32(square), mean)
-    return without
 
 
 def graph_builder() -> GraphBuilder:

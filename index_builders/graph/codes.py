@@ -16,10 +16,6 @@ from nearfield.index_builders.transforms.leanvec import Projection
 LINE_BYTES: Final = 64
 TAIL_BYTES: Final = 8
 """Constants of a code row: step, bias and norm."""
-_NEIGHBOUR_SHARE: Final = 0.5
-"""Of the length that projecting takes from a row: a neighbour has lost about half of it in common, so that
-much counts (mnist-784 at 112 dimensions of 4 bits, the first 20 of 20,000 hold 0.997 of the nearest 10; 0.995
-if all of it counts, 0.993 with the row's own length)."""
 
 
 def code_lines(dimensions: int, bits: int) -> int:
@@ -76,9 +72,10 @@ class StagePlan:
     ) -> tuple[LvqCodes, LvqCodes | None]:
         """Primary and secondary codes of the rows in the order of their nodes.
 
-        Norms make <v, x> a distance, see `query_forms.h`. For l2 they are the squared length of what the
+        Norms make <v, x> a distance, see `query_batch.h`. For l2 they are the squared length of what the
         codes stand for: errors of the codes then weigh like the distance to the query, not like its length.
-        For ip they are minus the product with the mean.
+        For ip they are minus the product with the mean of the rows or of training queries. Either is made
+        less by the share of what a projection lost that queries nearby find in a row.
         """
         pool = _native.ThreadPool(context.threads)
         primary = LvqCodes.empty(len(order), projection.dimensions, self.primary_bits, LINE_BYTES)
@@ -88,33 +85,35 @@ class StagePlan:
         for start, rows in base.blocks(context, 0.9, 0.1, order):
             block = projection.centred(rows)
             projected = projection.rows_of(block)
-            norms = None
-            if base.metric != "l2":
-                norms = -(block @ projection.mean) * np.float32(projection.scale)
+            norms = None if base.metric == "l2" else projection.pivots_of(block)
             if secondary is not None and self.residual:
                 TwoLevelCodes(primary, secondary).encode(start, projected, norms, pool, clip=self.clip)
                 continue
             primary.encode(start, projected, norms, pool, clip=self.clip)
             if secondary is not None:
                 secondary.encode(start, block, norms, pool)
-            if base.metric == "l2" and projected is not block:
+            if projected is not block and (norms is None or projection.query_mean is not None):
                 own = primary.norms[start : start + len(block)]
-                own[:] = _with_lost(own, block, projected, projection)
+                own[:] = _less_what_is_found(own, block, projected, projection, base.metric)
         return primary, secondary
 
 
-def _with_lost(
+def _less_what_is_found(
     norms: NDArray[np.float32],
     rows: NDArray[np.float32],
     projected: NDArray[np.float32],
     projection: Projection,
+    metric: str,
 ) -> NDArray[np.float32]:
-    """Norms [m] of projected rows made norms of whole rows."""
+    """Norms [m] of projected rows made norms of whole rows, less what queries find of what these lost."""
+    missing = projection.missing_in(rows, projected)
+    share = projection.neighbour_share
+    if metric != "l2":
+        return norms - np.float32(share) * missing
+    if projection.symmetric:
+        return norms + np.float32(1 - 2 * share) * missing
     lengths: NDArray[np.float32] = np.einsum("ij,ij->i", rows, rows)
-    if not projection.symmetric:
-        return lengths
-    lost: NDArray[np.float32] = lengths - np.einsum("ij,ij->i", projected, projected)
-    return norms + np.float32(_NEIGHBOUR_SHARE) * lost
+    return lengths - np.float32(2 * share) * missing
 
 
 def _primary(dimensions: int, wanted: str | None) -> LvqEncoding:

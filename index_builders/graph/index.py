@@ -25,7 +25,7 @@ from nearfield.index_builders.graph.costs import Plan, SearchCosts
 from nearfield.index_builders.params import knob, not_calibrated, target_recall
 from nearfield.index_builders.scans import range_scan, stream_scan
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 POINTS_NAME: Final = "points.npy"
 
 CALIBRATED_ROWS_MIN: Final = 1_000
@@ -399,4 +399,5 @@ def _native_graph(base: BaseRows, arrays: GraphArrays, points: GraphPoints | Non
         None if projection is None else projection.codes,
         None if projection is None else projection.sums(),
         None if projection is None else projection.scales,
+        arrays.query_mean,
     )

@@ -54,6 +54,8 @@ def restored(arrays: GraphArrays) -> Projection:
         side(arrays.graph_side),
         arrays.residue,
         symmetric=arrays.row_side is None,
+        query_mean=None if arrays.query_mean is None else np.asarray(arrays.query_mean),
+        neighbour_share=arrays.neighbour_share,
     )
 
 

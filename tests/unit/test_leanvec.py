@@ -32,9 +32,9 @@ SAMPLE, OTHER_QUERIES = anisotropic(ROWS, 1), anisotropic(QUERIES, 2)
 
 
 def learned(dimensions: int, queries: NDArray[np.float32] | None, seed: int = 0) -> Projection:
-    return ProjectionLearner(SAMPLE - SAMPLE.mean(axis=0), SAMPLE.mean(axis=0), queries).learn(
-        dimensions, seed
-    )
+    return ProjectionLearner(
+        SAMPLE - SAMPLE.mean(axis=0), SAMPLE.mean(axis=0), None if queries is None else [queries]
+    ).learn(dimensions, seed)
 
 
 def lost(projection: Projection, queries: NDArray[np.float32]) -> float:
@@ -107,7 +107,7 @@ def test_what_is_lost_of_differences_is_what_the_projection_drops() -> None:
 
 
 def ordinary_moments() -> Moments:
-    return Moments.of(SAMPLE - SAMPLE.mean(axis=0), OTHER_QUERIES)
+    return Moments.of(SAMPLE - SAMPLE.mean(axis=0), [OTHER_QUERIES])
 
 
 def arxiv_moments() -> Moments:
@@ -115,7 +115,7 @@ def arxiv_moments() -> Moments:
     data = shared_data.load("arxiv-minilm-384-ip")
     rows = data.base[::20, :192].astype(np.float32)
     queries = np.load(data.path / "train_queries.npy")[:5_000, :192].astype(np.float32)
-    return Moments.of(rows - rows.mean(axis=0), queries)
+    return Moments.of(rows - rows.mean(axis=0), [queries])
 
 
 @pytest.mark.parametrize("of, dimensions", [(ordinary_moments, 12), (arxiv_moments, 56)])
@@ -177,7 +177,7 @@ def test_every_method_without_queries_is_pca(method: LeanVecMethod) -> None:
 
 
 def test_the_method_asked_for_is_used() -> None:
-    learner = ProjectionLearner(SAMPLE - SAMPLE.mean(axis=0), SAMPLE.mean(axis=0), OTHER_QUERIES)
+    learner = ProjectionLearner(SAMPLE - SAMPLE.mean(axis=0), SAMPLE.mean(axis=0), [OTHER_QUERIES])
     losses = {method: learner.learn(16, 0, method).loss for method in LeanVecMethod}
     assert len(set(losses.values())) == 4
     assert losses[LeanVecMethod.SPHERING] == learner.learn(16, 0).loss == min(losses.values())

@@ -126,7 +126,8 @@ constexpr const char* kGraphSignature =
     "numpy.typing.NDArray[numpy.uint8] | None, row_scale: numpy.typing.NDArray[numpy.float32] | "
     "None, metric: str, mean: numpy.typing.NDArray[numpy.float32], scale: float, projection: "
     "numpy.typing.NDArray[numpy.int8] | None, projection_sums: numpy.typing.NDArray[numpy.int32] | "
-    "None, projection_scales: numpy.typing.NDArray[numpy.float32] | None) -> None";
+    "None, projection_scales: numpy.typing.NDArray[numpy.float32] | None, query_mean: "
+    "numpy.typing.NDArray[numpy.float32] | None = None) -> None";
 
 constexpr const char* kGraphDoc =
     R"(A searchable graph over arrays that it keeps alive; any number of threads may search it.
@@ -148,6 +149,8 @@ Args:
         whole rows.
     projection_sums: int32 [primary_dims], sums of the projection's rows.
     projection_scales: float32 [primary_dims], of one step of the projection's rows.
+    query_mean: float32 [d], the mean of queries of unit length, by which the codes' norms were made; None:
+        by the mean of the rows.
 
 Raises:
     ValueError: a wrong dtype, shape or value; says what was expected and what came.)";
@@ -386,12 +389,12 @@ void register_graph(nb::module_& module) {
     nb::class_<Graph>(module, "Graph", kGraphDoc)
         .def(nb::init<nb::handle, nb::handle, nb::handle, nb::handle, std::int64_t, std::int64_t,
                       std::int64_t, nb::handle, std::int64_t, std::int64_t, bool, nb::handle, nb::handle,
-                      std::string_view, nb::handle, float, nb::handle, nb::handle, nb::handle>(),
+                      std::string_view, nb::handle, float, nb::handle, nb::handle, nb::handle, nb::handle>(),
              "neighbours"_a, "entries"_a, "row_of"_a, "primary"_a.none(), "primary_bits"_a, "primary_dims"_a,
              "primary_stride"_a, "secondary"_a.none(), "secondary_bits"_a, "secondary_stride"_a,
              "secondary_is_residual"_a, "rows"_a.none(), "row_scale"_a.none(), "metric"_a, "mean"_a,
              "scale"_a, "projection"_a.none(), "projection_sums"_a.none(), "projection_scales"_a.none(),
-             nb::sig(kGraphSignature))
+             "query_mean"_a = nb::none(), nb::sig(kGraphSignature))
         .def("search", &Graph::search, "queries"_a, "k"_a, "ef"_a, "rerank_secondary"_a, "rerank_exact"_a,
              "in_flight"_a = 3, "scan"_a = false, "allow"_a = nb::none(),
              "expansions_most"_a = std::numeric_limits<std::int64_t>::max(), "agreement_least"_a = 0.0f,

@@ -38,7 +38,7 @@ public:
           nb::handle secondary, std::int64_t secondary_bits, std::int64_t secondary_stride,
           bool secondary_is_residual, nb::handle rows, nb::handle row_scale, std::string_view metric,
           nb::handle mean, float scale, nb::handle projection, nb::handle projection_sums,
-          nb::handle projection_scales)
+          nb::handle projection_scales, nb::handle query_mean)
         : neighbours_(neighbours, "neighbours"),
           entries_(entries, "entries"),
           row_of_(row_of, "row_of"),
@@ -114,6 +114,10 @@ public:
         } else if (view_.primary.layout.dims != dims) {
             throw nb::value_error(
                 "primary_dims: expected the dimensions of the rows where there is no projection");
+        }
+        if (const ArrayView* view = viewed(query_mean_, query_mean, "query_mean")) {
+            expect(*view, DType::f32, {dims});
+            view_.query_mean = view->data<float>();
         }
         searcher_.emplace(view_);
     }
@@ -228,6 +232,7 @@ private:
     std::optional<ArrayView> projection_;
     std::optional<ArrayView> projection_sums_;
     std::optional<ArrayView> projection_scales_;
+    std::optional<ArrayView> query_mean_;
     std::vector<std::uint32_t> node_of_;
     graph::GraphView view_{};
     std::optional<graph::Searcher> searcher_;

@@ -42,6 +42,7 @@ struct GraphView {
     const std::int32_t* projection_sums;
     const float* projection_scales;
     std::size_t projection_stride;  // dims rounded up to 64
+    const float* query_mean = nullptr;  // [dims] of unit queries, where norms are of it; ip only
 };
 
 inline std::size_t row_bytes(const GraphView& graph) {

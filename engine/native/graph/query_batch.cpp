@@ -1,5 +1,7 @@
 #include "graph/query_batch.h"
 
+#include <cmath>
+
 namespace nearfield::graph {
 
 QueryBatch::QueryBatch(const GraphView& graph, const KernelTable& kernels)
@@ -9,7 +11,8 @@ QueryBatch::QueryBatch(const GraphView& graph, const KernelTable& kernels)
       reduced_(graph.projection != nullptr ? graph.primary.layout.dims : 0),
       coded_(graph.primary.rows != nullptr || graph.secondary.rows != nullptr),
       centred_(graph.dims) {
-    if (graph.metric == Metric::ip) mean_square_ = inner_product(graph.mean, graph.mean);
+    if (graph.metric == Metric::ip && graph.query_mean == nullptr)
+        mean_square_ = inner_product(graph.mean, graph.mean);
 }
 
 void QueryBatch::prepare(const float* queries, std::size_t count) {
@@ -48,6 +51,12 @@ float QueryBatch::centre(const float* query) {
         const float factor = 2.0f * graph_.scale;
         for (std::size_t i = 0; i < graph_.dims; ++i) centred_[i] = factor * (query[i] - mean[i]);
         return 1.0f;
+    }
+    if (graph_.query_mean != nullptr) {
+        const float length = std::sqrt(inner_product(query, query));
+        for (std::size_t i = 0; i < graph_.dims; ++i)
+            centred_[i] = graph_.scale * (query[i] - length * graph_.query_mean[i]);
+        return length;
     }
     const float weight = mean_square_ > 0.0f ? inner_product(query, mean) / mean_square_ : 0.0f;
     for (std::size_t i = 0; i < graph_.dims; ++i) centred_[i] = graph_.scale * (query[i] - weight * mean[i]);

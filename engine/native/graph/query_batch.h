@@ -14,7 +14,9 @@ namespace nearfield::graph {
 // For l2 the quantised vector is v = 2 (q - mean), so that norm - <v, x> orders like |q - x|^2, norm being
 // the squared length of x. For ip it is what is left of q without its part along the mean, t * mean: that
 // part, large where vectors share a direction, would coarsen all steps. Rows hold -<mean, x> as their
-// norm, weighed by t.
+// norm, weighed by t. Where training queries gave a mean of unit queries, it is q - |q| * query_mean instead,
+// which keeps what the codes must tell small in every direction, and rows hold -<query_mean, x> less what
+// their projection is known to leave out, weighed by |q|.
 struct PreparedQuery {
     const float* query;  // [dims], as it came
     float weight;
