@@ -45,11 +45,8 @@ void lift_runs(const std::uint64_t* words, std::int64_t slot_count, const SlotRu
             or_bits(out, unsigned_of(segment.starts[run] + first - own), words,
                     unsigned_of(slot + first - row), unsigned_of(last - first));
         }
-        if (row_stop <= own_stop) {
-            ++i;
-        } else {
-            ++run;
-        }
+        i += row_stop <= own_stop ? 1 : 0;
+        run += own_stop <= row_stop ? 1 : 0;
     }
 }
 
