@@ -2,7 +2,7 @@
 
 Run as `python -m nearfield.bench.micro.filtered_collection DATASET`, of a data set with filters. Prints a
 table of microseconds per call, one query and one filter per call: of every round the mean, of all rounds the
-median. `parse` makes the expression of the wire form; `count` is `Collection.count`, so the filter is evaluated
+median. `parse` makes the expression of the wire form; `count` is `Collection.count`: the filter is evaluated
 and its rows are counted; `search` is the whole search, parsing included. The last two columns are of a
 collection that keeps what filters found, and has met all of them before.
 """
