@@ -25,8 +25,8 @@ from nearfield.index_builders.graph.costs import Plan
 from nearfield.index_builders.graph.index import GraphIndex
 
 _SIZES = (25, 50, 100, 200, 400, 800, 1_600)
-_SHARES = (0.5, 0.2, 0.1, 0.05, 0.025)
-"""Of allowed rows, for walks."""
+_SHARES = (0.5, 0.3, 0.2, 0.1)
+"""Of allowed rows, for walks; with fewer some would give up."""
 _EF = 48
 _FILTERS = 64
 _K = 10

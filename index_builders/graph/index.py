@@ -334,7 +334,7 @@ class GraphIndex:
         found = self._graph.search_filtered(self._base.prepared(queries), plan, words, pool)
         if found is None:
             return None, 0
-        rows, distances, (_, _, short) = found
+        rows, distances, short = found
         if self._base.unverified:
             self._base.confirm(rows)
         hits = cosine_hits(rows, distances) if self.metric == "cosine" else Hits(rows, distances)

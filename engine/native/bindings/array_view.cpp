@@ -90,15 +90,13 @@ RowType row_type(const ArrayView& rows) {
 }
 
 void expect(const ArrayView& view, DType dtype, std::initializer_list<std::size_t> shape) {
-    std::string expected = std::string(kDTypeNames[static_cast<int>(dtype)]) + " [";
     bool fits = view.is(dtype, shape.size());
-    std::size_t axis = 0;
-    for (const std::size_t size : shape) {
-        expected += (axis > 0 ? ", " : "") + std::to_string(size);
-        fits = fits && view.shape(axis) == size;
-        ++axis;
-    }
-    if (!fits) view.reject(expected + "]");
+    for (std::size_t axis = 0; fits && axis < shape.size(); ++axis)
+        fits = view.shape(axis) == shape.begin()[axis];
+    if (fits) return;
+    std::string expected;
+    for (const std::size_t size : shape) expected += (expected.empty() ? "" : ", ") + std::to_string(size);
+    view.reject(std::string(kDTypeNames[static_cast<int>(dtype)]) + " [" + expected + "]");
 }
 
 nb::object empty_array(DType dtype, std::initializer_list<std::size_t> shape) {

@@ -192,13 +192,13 @@ Raises:
 constexpr const char* kFilteredSignature =
     "def search_filtered(self, queries: numpy.typing.NDArray[numpy.float32], plan: GraphFilterPlan, allow: "
     "numpy.typing.NDArray[numpy.uint64], pool: ThreadPool | None = None, cancel: CancelFlag | None = None) "
-    "-> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int, int]] "
-    "| None";
+    "-> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], int] | None";
 
 constexpr const char* kFilteredDoc = R"(What `search` finds by the plan for as many rows as are allowed.
 
 Returns:
-    As `search`; None where the plan is a scan of the full rows, which is not the graph's.
+    rows int64 [nq, k] and distances float32 [nq, k] as of `search`, and queries with fewer than k rows; None
+    where the plan is a scan of the full rows, which is not the graph's.
 
 Raises:
     ValueError: a wrong dtype, shape or value; says what was expected and what came.

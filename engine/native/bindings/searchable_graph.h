@@ -135,7 +135,9 @@ public:
                                          checked_size(expansions_most, "expansions_most", 0),
                                          agreement_least};
         std::optional<ArrayView> allow_slot;
-        return answers(queries, allowed_words(allow_slot, allow), params, pool, cancel);
+        const Answers found = answers(queries, allowed_words(allow_slot, allow), params, pool, cancel);
+        return nb::make_tuple(found.rows, found.distances,
+                              nb::make_tuple(found.counts.distances, found.counts.hops, found.short_answers));
     }
 
     nb::object search_filtered(nb::handle queries, const graph::FilterPlan& plan, nb::handle allow,
@@ -147,7 +149,9 @@ public:
         if (allowed <= plan.rows_most) return nb::none();
         const graph::SearchParams params = plan.params(allowed, view_.row_count);
         // Where every row is allowed the answer is that without a filter.
-        return answers(queries, allowed < view_.row_count ? words : nullptr, params, pool, cancel);
+        const Answers found =
+            answers(queries, allowed < view_.row_count ? words : nullptr, params, pool, cancel);
+        return nb::make_tuple(found.rows, found.distances, found.short_answers);
     }
 
     const graph::GraphView& view() const { return view_; }
@@ -171,32 +175,35 @@ private:
         return count;
     }
 
-    nb::tuple answers(nb::handle queries, const std::uint64_t* allow, const graph::SearchParams& params,
-                      ThreadPool* pool, const CancelFlag* cancel) const {
+    struct Answers {
+        nb::object rows;
+        nb::object distances;
+        graph::SearchCounts counts{};
+        std::size_t short_answers = 0;  // queries with fewer than k rows
+    };
+
+    Answers answers(nb::handle queries, const std::uint64_t* allow, const graph::SearchParams& params,
+                    ThreadPool* pool, const CancelFlag* cancel) const {
         const ArrayView query_view(queries, "queries");
         if (!query_view.is(DType::f32, 2) || query_view.shape(1) != view_.dims) {
             query_view.reject("float32 [nq, " + std::to_string(view_.dims) + "]");
         }
         const std::size_t query_count = query_view.shape(0);
-        nb::object rows = empty_array(DType::i64, {query_count, params.k});
-        nb::object distances = empty_array(DType::f32, {query_count, params.k});
-        graph::SearchCounts counts;
-        std::size_t short_answers = 0;
-        {
-            const ArrayView rows_view(rows, "rows", true);
-            const ArrayView distances_view(distances, "distances", true);
-            const graph::SearchCall call{query_view.data<float>(),
-                                         query_count,
-                                         params,
-                                         allow,
-                                         rows_view.mutable_data<std::int64_t>(),
-                                         distances_view.mutable_data<float>()};
-            const nb::gil_scoped_release release;
-            counts = searcher_->search(call, pool, cancel);
-            for (std::size_t query = 1; query <= query_count; ++query)
-                short_answers += call.rows[query * params.k - 1] < 0 ? 1 : 0;
-        }
-        return nb::make_tuple(rows, distances, nb::make_tuple(counts.distances, counts.hops, short_answers));
+        Answers found{empty_array(DType::i64, {query_count, params.k}),
+                      empty_array(DType::f32, {query_count, params.k})};
+        const ArrayView rows_view(found.rows, "rows", true);
+        const ArrayView distances_view(found.distances, "distances", true);
+        const graph::SearchCall call{query_view.data<float>(),
+                                     query_count,
+                                     params,
+                                     allow,
+                                     rows_view.mutable_data<std::int64_t>(),
+                                     distances_view.mutable_data<float>()};
+        const nb::gil_scoped_release release;
+        found.counts = searcher_->search(call, pool, cancel);
+        for (std::size_t query = 1; query <= query_count; ++query)
+            found.short_answers += call.rows[query * params.k - 1] < 0 ? 1 : 0;
+        return found;
     }
 
     static void check_nodes(const ArrayView& nodes, std::size_t count) {

@@ -42,8 +42,7 @@ Traversal::Traversal(const GraphView& graph)
       query_(graph, kernels()),
       nearest_(*kernels().graph),
       matches_(*kernels().graph),
-      ranked_(*kernels().graph),
-      visited_(graph.count) {}
+      ranked_(*kernels().graph) {}
 
 void Traversal::configure(const SearchParams& params, const std::uint64_t* allow, bool alone) {
     params_ = params;
@@ -53,7 +52,9 @@ void Traversal::configure(const SearchParams& params, const std::uint64_t* allow
     if (params.scan) most = std::max(most, kScanNodes + BitKernels::kSlack);
     grow(scores_, most);
     grow(nodes_, most);
-    if (allow == nullptr || params.scan) return;
+    if (params.scan) return;
+    visited_.cover(graph_.count);
+    if (allow == nullptr) return;
     grow(allowed_scores_, most);
     grow(allowed_nodes_, most);
 }

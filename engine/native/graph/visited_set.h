@@ -11,8 +11,13 @@ namespace nearfield::graph {
 // tests of neighbours then never wait for each other, as they would for the shared words of a bitmap.
 class VisitedSet {
 public:
-    // `count` is less than 2^31.
-    explicit VisitedSet(std::size_t count) : rounds_(count) {}
+    VisitedSet() = default;
+    explicit VisitedSet(std::size_t count) { cover(count); }
+
+    // Takes nodes below `count`, which is less than 2^31; nothing where it does already.
+    void cover(std::size_t count) {
+        if (rounds_.size() != count) rounds_.assign(count, 0);
+    }
 
     std::size_t size() const { return size_; }
     // The nodes from the i-th on.
