@@ -50,14 +50,14 @@ public:
         kernels_.merge(frontier_, distances, nodes, count);
     }
 
-    // The nearest node not expanded yet among the first `window` that are no further than `bound`, marked as
-    // expanded; false when there is none.
-    bool expand_next(std::size_t window, float bound, std::uint32_t& node) {
+    // The nearest node not expanded yet among the first `window`, marked as expanded; false when there is
+    // none.
+    bool expand_next(std::size_t window, std::uint32_t& node) {
         const std::size_t end = std::min(frontier_.size, window);
         std::size_t at = frontier_.next;
         while (at < end && (frontier_.words[at] & kExpanded) != 0) ++at;
         frontier_.next = at;
-        if (at >= end || distance(at) > bound) return false;
+        if (at >= end) return false;
         node = static_cast<std::uint32_t>(frontier_.words[at]) >> 1;
         frontier_.words[at] |= kExpanded;
         frontier_.next = at + 1;

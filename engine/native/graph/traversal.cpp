@@ -137,12 +137,15 @@ std::size_t Traversal::list_nodes(std::size_t& row) {
         }
         std::uint32_t* nodes = nodes_.data() + count;
         const std::size_t found = bits_.positions(bits, words, static_cast<std::uint32_t>(row), nodes);
-        std::size_t kept = 0;
+        std::uint32_t last = 0;
         for (std::size_t i = 0; i < found; ++i) {
-            nodes[kept] = graph_.node_of[nodes[i]];
-            kept += nodes[kept] != kNoNeighbour ? 1 : 0;
+            nodes[i] = graph_.node_of[nodes[i]];
+            last = std::max(last, nodes[i]);
         }
-        count += kept;
+        // Hardly ever is there a row without a node.
+        const bool all = last != kNoNeighbour;
+        count +=
+            all ? found : static_cast<std::size_t>(std::remove(nodes, nodes + found, kNoNeighbour) - nodes);
         row += words * kWordRows;
     }
     return count;
@@ -174,6 +177,7 @@ void Traversal::admit_filtered(const std::uint32_t* nodes, std::size_t count, st
             nearest_.drop_beyond(reach_);
         }
     }
+    // So that the frontier never holds what is out of reach.
     if (reach_ < last) near = kernels_.within(scores_.data(), nodes_.data(), near, reach_);
     if (near == 0) return;
     nearest_.make_room(near, most);
@@ -182,7 +186,8 @@ void Traversal::admit_filtered(const std::uint32_t* nodes, std::size_t count, st
 
 void Traversal::expand_next() {
     beam_.clear();
-    for (std::uint32_t node; beam_.size() < kBeam && nearest_.expand_next(window(), reach_, node);) {
+    const std::size_t window = this->window();
+    for (std::uint32_t node; beam_.size() < kBeam && nearest_.expand_next(window, node);) {
         prefetch_links(node);
         beam_.push_back(node);
     }
@@ -256,7 +261,7 @@ void Traversal::finish() {
 }
 
 void Traversal::rerank_secondary() {
-    scores_before_.assign(scores_.data(), scores_.data() + pending_);
+    remember_scores();
     query_.score_secondary(nodes_.data(), pending_, scores_.data());
     if (misled(reranked(true))) return deliver(0);
     ranked_.merge(scores_.data(), nodes_.data(), pending_);
@@ -279,9 +284,13 @@ void Traversal::begin_exact() {
 }
 
 void Traversal::rerank_exact() {
-    scores_before_.assign(scores_.data(), scores_.data() + pending_);
+    remember_scores();
     query_.score_rows(nodes_.data(), pending_, scores_.data());
     deliver(misled(reranked(false)) ? 0 : pending_);
+}
+
+void Traversal::remember_scores() {
+    if (params_.agreement_least > 0.0f) scores_before_.assign(scores_.data(), scores_.data() + pending_);
 }
 
 // Whether scores_ of the candidates, `most` or fewer, have little to do with scores_before_. Where a filter

@@ -39,7 +39,7 @@ private:
     [[gnu::always_inline]] void prefetch_links(std::uint32_t node) const {
         prefetch(graph_.neighbours + node * graph_.degree, graph_.degree * sizeof(std::uint32_t));
     }
-    // Of the nearest so many nodes each is expanded unless it is out of reach.
+    // Of the nearest so many nodes each is expanded; with a filter none is kept that is out of reach.
     std::size_t window() const { return allow_ != nullptr ? nearest_.size() : params_.window; }
     FrontierBuffer& results() { return allow_ != nullptr ? matches_ : nearest_; }
 
@@ -57,6 +57,7 @@ private:
     void rerank_secondary();
     void begin_exact();
     void rerank_exact();
+    void remember_scores();
     bool misled(std::size_t most) const;
     void deliver(std::size_t count);
 
