@@ -262,7 +262,9 @@ def build_index(
         params: parameters of that kind; what is left out gets its default.
         threads: worker threads.
         seed: same seed and input, same index (hnsw: on one thread, or with `deterministic`).
-        training_queries: [m, d] sample of real queries, for kinds that learn from them.
+        training_queries: [m, d] sample of real queries, for kinds that learn from them: `graph` and
+            `leanvec`, from up to 20,000, what to project away and what rows get back of it. They gain most
+            where few dimensions are left.
         progress: called with the share done, 0..1.
         cancel: polled; the build stops with `Cancelled` soon after its `is_set()` turns true.
         registry: where kinds are looked up; None for those of the installed packages.

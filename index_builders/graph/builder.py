@@ -91,7 +91,8 @@ class GraphBuilder:
         - `primary_encoding` of the projected rows: `lvq4` or `lvq8`; null: chosen.
         - `secondary_encoding` of the whole rows: `none`, or `lvq4` or `lvq8` for re-ranking before the full
           rows, which pays where these are slow to read.
-        - `method`: see `LeanVecMethod`; null: `sphering` with training queries, else `pca`.
+        - `method`: see `LeanVecMethod`; null: with training queries that of `sphering` and `pca` which finds
+          more for those kept apart, else `pca`.
         - `reduced_dimensions`; null: chosen by what is lost, and at most `reduced_dimensions_max`.
         """
         return parse(self.kind, self._params, params)

@@ -64,9 +64,10 @@ def sphering(moments: Moments, dimensions: int) -> tuple[NDArray[np.float64], ND
     """The least loss over all products of that rank: A = P W^-1, B = P W with W = K_Q^1/2 and P the principal
     directions of W K_X W.
     """
-    root, inverse = _roots(moments.queries)
+    roots, axes = _roots(moments.queries)
+    root = (axes * roots) @ axes.T
     top = principal(root @ moments.rows @ root, dimensions)
-    return top @ inverse, top @ root
+    return ((top @ axes) / roots) @ axes.T, top @ root
 
 
 def eigenvector_search(moments: Moments, dimensions: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -144,7 +145,6 @@ def _stepped(
 
 
 def _roots(moment: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Square root and its inverse of a positive semidefinite matrix, its least eigenvalues lifted."""
+    """Roots of a positive semidefinite matrix's eigenvalues, the least of them lifted; its eigenvectors."""
     values, vectors = np.linalg.eigh(moment)
-    roots = np.sqrt(np.maximum(values, _EIGENVALUE_LEAST * max(values[-1], 1e-30)))
-    return (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
+    return np.sqrt(np.maximum(values, _EIGENVALUE_LEAST * max(values[-1], 1e-30))), vectors
