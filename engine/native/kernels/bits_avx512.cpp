@@ -90,26 +90,24 @@ std::uint64_t full_word(const std::uint8_t* codes, std::uint8_t first, std::uint
     return _mm512_cmplt_epu8_mask(from_first, _mm512_set1_epi8(static_cast<char>(width)));
 }
 
+// Masks are put together as masks: where one is widened to a number, g++ 12 may store 16 bits of it and
+// load 64.
 std::uint64_t full_word(const std::uint16_t* codes, std::uint16_t first, std::uint16_t width) {
     const __m512i low = _mm512_set1_epi16(static_cast<short>(first));
     const __m512i span = _mm512_set1_epi16(static_cast<short>(width));
-    std::uint64_t word = 0;
-    for (int part = 0; part < 64; part += 32) {
-        const __m512i from_first = _mm512_sub_epi16(_mm512_loadu_si512(codes + part), low);
-        word |= static_cast<std::uint64_t>(_mm512_cmplt_epu16_mask(from_first, span)) << part;
-    }
-    return word;
+    const auto inside = [&](int at) {
+        return _mm512_cmplt_epu16_mask(_mm512_sub_epi16(_mm512_loadu_si512(codes + at), low), span);
+    };
+    return _mm512_kunpackd(inside(32), inside(0));
 }
 
 std::uint64_t full_word(const std::uint32_t* codes, std::uint32_t first, std::uint32_t width) {
     const __m512i low = _mm512_set1_epi32(static_cast<int>(first));
     const __m512i span = _mm512_set1_epi32(static_cast<int>(width));
-    std::uint64_t word = 0;
-    for (int part = 0; part < 64; part += 16) {
-        const __m512i from_first = _mm512_sub_epi32(_mm512_loadu_si512(codes + part), low);
-        word |= static_cast<std::uint64_t>(_mm512_cmplt_epu32_mask(from_first, span)) << part;
-    }
-    return word;
+    const auto inside = [&](int at) {
+        return _mm512_cmplt_epu32_mask(_mm512_sub_epi32(_mm512_loadu_si512(codes + at), low), span);
+    };
+    return _mm512_kunpackd(_mm512_kunpackw(inside(48), inside(32)), _mm512_kunpackw(inside(16), inside(0)));
 }
 
 #include "kernels/code_ranges.inl"
