@@ -179,6 +179,8 @@ MadeGraph::MadeGraph(const MadeRows& rows, const Lists& lists, Variant variant, 
     for (std::size_t r = 0; r < rows.count; ++r)
         for (std::size_t i = 0; i < rows.dims; ++i)
             mean_[i] += rows.row(r)[i] / static_cast<float>(rows.count);
+    // Any pivot is exact where the norms are of it, the rows' mean as well.
+    if (metric == Metric::ip && variant == Variant::two_levels) view_.query_mean = mean_.data();
     encode(variant);
 }
 
