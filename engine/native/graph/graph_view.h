@@ -41,7 +41,7 @@ struct GraphView {
     const std::int8_t* projection;  // [primary.layout.dims, projection_stride], nullptr: none
     const std::int32_t* projection_sums;
     const float* projection_scales;
-    std::size_t projection_stride;  // dims rounded up to 64
+    std::size_t projection_stride;      // dims rounded up to 64
     const float* query_mean = nullptr;  // [dims] of unit queries, where norms are of it; ip only
 };
 
