@@ -248,6 +248,7 @@ template <std::size_t Queries>
 void scan_lanes_of(const LaneQueries& queries, std::size_t first, const CodeLanes& lanes, float* out,
                    std::uint64_t* below) {
     constexpr std::size_t kGroups = CodeLanes::kRows / CodeLanes::kGroup;
+    static_assert(kGroups == 4);  // masks of 16 rows make a word
     const std::int8_t* query = queries.codes + first * 4 * lanes.quads;
     const std::uint8_t* codes = lanes.codes;
     __m512i sums[Queries][kGroups];
@@ -269,16 +270,16 @@ void scan_lanes_of(const LaneQueries& queries, std::size_t first, const CodeLane
         const std::size_t q = first + i;
         const __m512 scale = _mm512_set1_ps(queries.scales[q]), sum = _mm512_set1_ps(queries.sums[q]);
         const __m512 limit = _mm512_set1_ps(queries.limits[q]);
-        std::uint64_t found = 0;
+        __mmask16 found[kGroups];
         for (std::size_t g = 0; g < kGroups; ++g) {
             const __m512 step = _mm512_mul_ps(scale, _mm512_loadu_ps(lanes.steps + g * 16));
             const __m512 product = _mm512_mul_ps(step, _mm512_cvtepi32_ps(sums[i][g]));
             const __m512 estimate = _mm512_fmadd_ps(sum, _mm512_loadu_ps(lanes.biases + g * 16), product);
             const __m512 distance = _mm512_sub_ps(_mm512_setzero_ps(), estimate);
             _mm512_storeu_ps(out + q * CodeLanes::kRows + g * 16, distance);
-            found |= static_cast<std::uint64_t>(_mm512_cmp_ps_mask(distance, limit, _CMP_LE_OQ)) << (16 * g);
+            found[g] = _mm512_cmp_ps_mask(distance, limit, _CMP_LE_OQ);
         }
-        below[q] = found;
+        below[q] = _mm512_kunpackd(_mm512_kunpackw(found[3], found[2]), _mm512_kunpackw(found[1], found[0]));
     }
 }
 
