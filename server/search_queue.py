@@ -112,13 +112,19 @@ class SearchQueue:
 
 
 def _is_cheap(collection: "Collection", requests: Sequence[SearchRequest]) -> bool:
-    """Whether the event loop may wait: few bytes, no prefetch, no filter that was not evaluated before."""
+    """Whether the event loop may wait: few bytes, no prefetch, no filter that was not evaluated before.
+
+    So it may where that cannot be told, say of a damaged collection: the search will only raise.
+    """
     if any([request.prefetch for request in requests]):
         return False
     filtered = [request for request in requests if request.filter is not None]
-    if filtered and not collection.keeps_filter_answers(filtered):
-        return False
-    return collection.search_cost_hint(requests) <= INLINE_BYTES_MAX
+    try:
+        if filtered and not collection.keeps_filter_answers(filtered):
+            return False
+        return collection.search_cost_hint(requests) <= INLINE_BYTES_MAX
+    except Exception:
+        return True
 
 
 def _search(collection: "Collection", requests: Sequence[SearchRequest]) -> list[Outcome]:

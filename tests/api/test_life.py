@@ -28,6 +28,20 @@ def test_points_survive_a_restart(tmp_path: Path) -> None:
         assert httpx.get(f"{url}/collections/c/points/7").json()["result"] == point
 
 
+@pytest.mark.parametrize("more", [{}, {"filter": {"must": [{"key": "n", "match": {"value": 1}}]}}])
+def test_a_search_of_a_damaged_collection_is_answered(tmp_path: Path, more: dict[str, Any]) -> None:
+    settings = Settings(data=tmp_path, port=0)
+    with serve_in_thread(settings) as url:
+        httpx.put(f"{url}/collections/c", json={"vectors": {"size": 2, "distance": "Dot"}})
+    (points,) = tmp_path.glob("collections/*/points.db")
+    points.write_bytes(b"nothing of a database" * 100)
+    with serve_in_thread(settings) as url:
+        search = {"query": [1.0, 0.0], "limit": 1, **more}
+        answer = httpx.post(f"{url}/collections/c/points/query", json=search, timeout=10)
+        assert answer.status_code == 500
+        assert "is damaged" in answer.json()["status"]["error"]
+
+
 def test_a_directory_in_use_is_an_error(tmp_path: Path) -> None:
     with (
         Database.open(tmp_path),
