@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
-_DATASETS = "Folder or ann-benchmarks hdf5 file, by path or name; or `generated`, which needs no data."
+_DATASETS = (
+    "Folder (of vectors, or of multi-vectors: with doc_tokens.npy) or ann-benchmarks hdf5 file, by path or "
+    "name; or `generated`, which needs no data."
+)
 _PEERS = "Peers, comma-separated: libraries or single indexes, such as faiss,usearch; or `none`."
 _ALL = "Every data set found (in --data-dir first; else `generated`), in all scenarios but the last."
 _SCENARIOS = "What to measure, comma-separated: builds, search, projections, filters, collection-filters."

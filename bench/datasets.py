@@ -163,6 +163,12 @@ def load_dataset(
     return dataset.limited(rows, queries, truth=truth)
 
 
+def multivector_folder(name: str, data_dir: Path | None) -> Path | None:
+    """The folder of a set of multi-vectors, by path or name; None where there is none."""
+    found = [Path(name), *(folder / name for folder in search_folders(data_dir))]
+    return next((folder.resolve() for folder in found if (folder / "doc_tokens.npy").is_file()), None)
+
+
 def all_datasets(data_dir: Path | None) -> list[str]:
     """Names of the single-vector sets in the first of `search_folders` that has any; else `generated`."""
     for folder in search_folders(data_dir):

@@ -12,7 +12,7 @@ from rich.markup import escape
 from nearfield.bench.adapters import installed_peers
 from nearfield.bench.adapters.base import Competitor
 from nearfield.bench.adapters.nearfield import our_competitors
-from nearfield.bench.datasets import DatasetError, all_datasets
+from nearfield.bench.datasets import DatasetError, all_datasets, multivector_folder
 from nearfield.bench.generated import GENERATED
 from nearfield.bench.harness import Plan
 from nearfield.bench.isolate import IsolatedError
@@ -25,6 +25,8 @@ from nearfield.bench.report.table import print_summaries
 from nearfield.bench.report.write import PAGE, write_report
 from nearfield.bench.scenarios import SCENARIOS, Scenario
 from nearfield.bench.scenarios.http import HttpTarget, measure_http
+from nearfield.bench.scenarios.multivector import PAGE as MULTIVECTOR_PAGE
+from nearfield.bench.scenarios.multivector import measure_folders
 
 _NO_PEERS = ["none"]
 _ALL_SCENARIOS = ["builds", "search", "projections", "filters"]
@@ -98,6 +100,12 @@ def run_benchmark(request: Request) -> int:
     """Measure every data set, then write and print the results folder's report; returns the exit status."""
     console = Console()
     try:
+        request, multivectors = _without_multivectors(request)
+        if multivectors:
+            measure_folders(multivectors, request.out, request.queries, request.plan.repeats)
+            console.print(f"report of multi-vectors: {request.out / MULTIVECTOR_PAGE}", highlight=False)
+            if not request.datasets:
+                return _OK
         competitors = [] if request.http else _competitors(request)
         for name in request.datasets or all_datasets(request.data_dir):
             _measure(console, _source(name, request), competitors, request)
@@ -110,6 +118,25 @@ def run_benchmark(request: Request) -> int:
     except (LoadError, IsolatedError) as error:
         return _complain(console, error, _FAILED)
     return render_report(request.out)
+
+
+def _without_multivectors(request: Request) -> tuple[Request, list[Path]]:
+    """What else is asked for, and the folders of the sets of multi-vectors, which are measured by themselves.
+
+    Raises:
+        ValueError: options that do not apply to multi-vectors.
+    """
+    folders = {name: multivector_folder(name, request.data_dir) for name in request.datasets}
+    multivectors = [folder for folder in folders.values() if folder is not None]
+    if multivectors and (
+        request.http or request.scenarios or request.filters or request.kinds or request.limit
+    ):
+        raise ValueError(
+            "--http, --scenario, --filters, --kinds and --limit are for sets of single vectors; "
+            f"{multivectors[0].name} has multi-vectors"
+        )
+    others = [name for name in request.datasets if folders[name] is None]
+    return replace(request, datasets=others), multivectors
 
 
 def render_report(out: Path) -> int:

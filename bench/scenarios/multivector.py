@@ -1,10 +1,10 @@
 """Documents of many vectors: candidates by encodings or pooled vectors, then MaxSim, against MaxSim alone.
 
-Run as `python -m nearfield.bench.scenarios.multivector FOLDER... --out DIR`. A folder holds `doc_tokens.npy`
-[T, d], `doc_offsets.npy` [n + 1], the same for `query`, `*_pooled.npy` (one vector each), and where there are
-judgements `docs.jsonl`, `queries.jsonl` and `qrels.tsv`. Every way runs on one thread in one process, in
-turns; medians are reported. Writes `multivector.jsonl`, a figure per folder and a page with all of them,
-`multivector.html`.
+Run by `nearfield bench NAME`, or as `python -m nearfield.bench.scenarios.multivector FOLDER... --out DIR`,
+which can ask qdrant-client's local mode too. A folder holds `doc_tokens.npy` [T, d], `doc_offsets.npy`
+[n + 1], the same for `query`, `*_pooled.npy` (one vector each), and where there are judgements `docs.jsonl`,
+`queries.jsonl` and `qrels.tsv`. Every way runs on one thread in one process, in turns; medians are reported.
+Writes `multivector.jsonl`, a figure per folder and a page with all of them, `multivector.html`.
 
 Peers: `voyager`, where it is installed, searches a graph of all tokens as the Voyager index of pylate 1.6
 does. fast-plaid (1.7) and pylate's PLAID index, which is fast-plaid (at most 1.4.6), are not among them: the
@@ -17,7 +17,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -198,25 +198,41 @@ def main(arguments: list[str]) -> int:
     reference = "documents to ask qdrant-client's local mode about, where it is installed"
     parser.add_argument("--reference", type=int, default=0, help=reference)
     options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
+    measure_folders(options.folders, options.out, options.queries, options.repeats, options.reference)
+    return 0
+
+
+def measure_folders(
+    folders: Sequence[Path], out: Path, queries: int | None, repeats: int, reference: int = 0
+) -> None:
+    """Measure folders and print what was found; figures and one page of all of them go into `out`.
+
+    Args:
+        queries: only the first so many.
+        repeats: rounds; medians count.
+        reference: documents to ask qdrant-client's local mode about.
+
+    Raises:
+        DatasetError: a folder lacks a file.
+    """
+    out.mkdir(parents=True, exist_ok=True)
     sections: list[tuple[DatasetSummary, str, list[dict[str, Any]]]] = []
-    for folder in options.folders:
-        corpus = load_corpus(folder, options.queries)
+    for folder in folders:
+        corpus = load_corpus(folder, queries)
         common = {"dataset": corpus.name, "machine": describe_machine(())}
-        with RecordWriter(options.out / RESULTS, common) as writer:
-            records = measure(corpus, DEPTH, options.repeats, available_cores())
+        with RecordWriter(out / RESULTS, common) as writer:
+            records = measure(corpus, DEPTH, repeats, available_cores())
             for record in records:
                 writer.write("multivector", **record)
                 _say(corpus.name, *(f"{name} {_short(value)}" for name, value in record.items()))
-            if options.reference:
-                same = same_as_reference(corpus, options.reference, 20)
+            if reference:
+                same = same_as_reference(corpus, reference, 20)
                 writer.write("reference", same=same)
                 _say(corpus.name, f"answers of qdrant-client's local mode that are ours too: {same:.4f}")
         summary = summarize(corpus, records)
-        draw(corpus, summary, options.out)
+        draw(corpus, summary, out)
         sections.append((summary, about(corpus), records))
-    (options.out / PAGE).write_text(render_page(sections), "utf-8")
-    return 0
+    (out / PAGE).write_text(render_page(sections), "utf-8")
 
 
 def _say(*words: str) -> None:

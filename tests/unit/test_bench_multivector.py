@@ -9,6 +9,7 @@ import pytest
 from nearfield.bench.scenarios import multivector, multivector_peers
 from nearfield.bench.scenarios.multivector_corpus import load_corpus
 from nearfield.engine.search.maxsim import maxsim_scan
+from tests.helpers.command_line import run_command
 
 
 def test_measures_by_hand() -> None:
@@ -55,6 +56,19 @@ def test_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = (tmp_path / "out" / multivector.PAGE).read_text()
     assert "<svg" in page and page.count("<tr>") == len(measured) + 1
     assert "learned" in capsys.readouterr().out
+
+
+def test_the_command_measures_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "small-mv16"
+    folder.mkdir()
+    small_set(folder)
+    out = tmp_path / "out"
+    command = ["bench", "small-mv16", "--data-dir", tmp_path, "--quick", "--out", out]
+    ran = run_command(capsys, *command)
+    assert ran.code == 0, ran.err
+    assert (out / multivector.PAGE).is_file() and (out / multivector.RESULTS).is_file()
+    refused = run_command(capsys, *command, "--kinds", "auto")
+    assert refused.code == 2 and "small-mv16 has multi-vectors" in " ".join(refused.out.split())
 
 
 def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
