@@ -11,7 +11,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.engine.index.protocol import Rows
+from nearfield.engine.index.protocol import Hits, Rows
 from nearfield.engine.segment import bitmap
 from nearfield.index_builders.base_rows import BLOCK_ROWS
 
@@ -67,6 +67,20 @@ class GraphPoints:
         owners = np.repeat(np.arange(len(points)), sizes)
         within = np.arange(len(owners)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return self._members[self._starts[points][owners] + within].astype(np.int64), owners
+
+    def expanded(self, hits: Hits, allow: NDArray[np.uint64] | None) -> Hits:
+        """Hits [nq, k] of points, told by their first rows, as hits of all allowed rows they stand for."""
+        k = hits.rows.shape[1]
+        found = Hits(np.full_like(hits.rows, -1), np.full_like(hits.distances, np.inf))
+        for query, (rows, distances) in enumerate(zip(*hits, strict=True)):
+            points = self.point_of_row[rows[rows >= 0]].astype(np.int64)
+            members, owners = self.rows_of(points, k if allow is None else None)
+            kept = bitmap.test(allow, members)
+            members, owners = members[kept], owners[kept]
+            order = np.lexsort((members, distances[owners]))[:k]
+            found.rows[query, : len(order)] = members[order]
+            found.distances[query, : len(order)] = distances[owners][order]
+        return found
 
     def first_row_bitmap(self, allow: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """The bitmap of the points' first rows, for points of which any row is set in a bitmap of rows."""

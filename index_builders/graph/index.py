@@ -22,6 +22,7 @@ from nearfield.index_builders.files import save_header
 from nearfield.index_builders.graph.arrays import GraphArrays
 from nearfield.index_builders.graph.browse import GraphBrowser
 from nearfield.index_builders.graph.costs import Plan, SearchCosts
+from nearfield.index_builders.graph.native import native_graph
 from nearfield.index_builders.params import knob, not_calibrated, target_recall
 from nearfield.index_builders.scans import range_scan, stream_scan
 
@@ -92,7 +93,7 @@ class GraphIndex:
         self._points = points
         self._know(calibration)
         self._params = params
-        self._graph = None if arrays is None else _native_graph(base, arrays, points)
+        self._graph = None if arrays is None else native_graph(base, arrays, points)
         self._last_codes_are_fine = arrays is not None and _last_codes_are_fine(arrays)
         self._costs = SearchCosts(base.count, base.dimensions * base.rows.itemsize)
 
@@ -298,7 +299,7 @@ class GraphIndex:
                 return self._base.scan(queries, k, None, threads)
             self._base.confirm(rows)
         hits = cosine_hits(rows, distances) if self.metric == "cosine" else Hits(rows, distances)
-        return hits if self._points is None else self._expanded(hits, None)
+        return hits if self._points is None else self._points.expanded(hits, None)
 
     def _search_allowed(
         self, queries: NDArray[np.float32], k: int, way: _Way, allow: NDArray[np.uint64], threads: int
@@ -340,27 +341,8 @@ class GraphIndex:
         hits = cosine_hits(rows, distances) if self.metric == "cosine" else Hits(rows, distances)
         if self._points is None:
             return hits, short
-        hits = self._expanded(hits, allow)
+        hits = self._points.expanded(hits, allow)
         return hits, int((hits.rows[:, -1] < 0).sum())
-
-    def _expanded(self, hits: Hits, allow: NDArray[np.uint64] | None) -> Hits:
-        """Hits [nq, k] of graph points, told by their first rows, as hits of all rows they stand for."""
-        assert self._points is not None
-        rows, distances = hits.rows, hits.distances
-        allowed = None if allow is None else bitmap.to_bools(allow, self.count)
-        k = rows.shape[1]
-        found = Hits(np.full_like(rows, -1), np.full_like(distances, np.inf))
-        for query in range(len(rows)):
-            first_rows = rows[query][rows[query] >= 0]
-            points = self._points.point_of_row[first_rows].astype(np.int64)
-            members, owners = self._points.rows_of(points, k if allowed is None else None)
-            if allowed is not None:
-                members, owners = members[allowed[members]], owners[allowed[members]]
-            of_members = distances[query][owners]
-            order = np.lexsort((members, of_members))[:k]
-            found.rows[query, : len(order)] = members[order]
-            found.distances[query, : len(order)] = of_members[order]
-        return found
 
 
 def _last_codes_are_fine(arrays: GraphArrays) -> bool:
@@ -374,30 +356,3 @@ def _last_codes_are_fine(arrays: GraphArrays) -> bool:
         return True
     last = arrays.primary if arrays.secondary is None else arrays.secondary
     return last.bits == 8 and last.dimensions == len(arrays.mean)
-
-
-def _native_graph(base: BaseRows, arrays: GraphArrays, points: GraphPoints | None) -> _native.Graph:
-    links, primary, secondary, projection = arrays.links, arrays.primary, arrays.secondary, arrays.projection
-    row_of = links.order if points is None else points.first_rows()[links.order]
-    return _native.Graph(
-        links.neighbours,
-        links.entries,
-        row_of.astype(np.uint32),
-        primary.data,
-        primary.bits,
-        primary.dimensions,
-        primary.stride,
-        None if secondary is None else secondary.data,
-        8 if secondary is None else secondary.bits,
-        0 if secondary is None else secondary.stride,
-        arrays.secondary_is_residual,
-        base.rows,
-        base.row_scale,
-        "l2" if base.metric == "l2" else "ip",
-        arrays.mean,
-        arrays.scale,
-        None if projection is None else projection.codes,
-        None if projection is None else projection.sums(),
-        None if projection is None else projection.scales,
-        arrays.query_mean,
-    )
