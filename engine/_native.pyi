@@ -97,12 +97,16 @@ def all_finite(values: numpy.typing.NDArray[numpy.float32]) -> bool:
         ValueError: not a C-contiguous float32 array.
     """
 
-def parse_json_numbers(text: bytes) -> numpy.typing.NDArray[numpy.float32] | None:
+def take_query_vectors(text: bytes | bytearray) -> tuple[bytes, list[numpy.typing.NDArray[numpy.float32]]] | None:
     """
-    The float32 [n] of a JSON array of n numbers, each by way of the nearest double.
+    The vectors of the `query` members of a JSON text, float32 [n], and the text with null in their places.
 
-    None for everything else: an empty array, another value, an element that is no number, bad syntax, a number
-    beyond the range of float32. Saying what is wrong is left to a JSON library.
+    Each number by way of the nearest double. Whether the rest is JSON is not known; if it is, and a reader finds
+    as many members `query` in it as there are vectors, it has found all of them, in the order of the vectors.
+
+    None unless the value of every `"query"` in the text is a non-empty array of numbers within the range of
+    float32, or an object that begins with one as `nearest`, and where the rest has escapes. Saying what is wrong
+    is left to a JSON library.
     """
 
 def bits_at(positions: numpy.typing.NDArray[numpy.int64], length: int) -> numpy.typing.NDArray[numpy.uint64]:

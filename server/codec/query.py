@@ -126,33 +126,37 @@ def read_query(body: RequestBody) -> schemas.QueryPoints:
 
     Raises like `decode`.
     """
-    try:
-        unread = decode(schemas.UnreadQuery, body)
-    except InvalidRequest:
-        # What is wrong is said of the body as it is documented.
-        return decode(schemas.QueryPoints, body)
-    return unread if _read_vector(unread) else decode(schemas.QueryPoints, body)
+    taken = _native.take_query_vectors(body)
+    if taken is not None:
+        rest, vectors = taken
+        try:
+            if _put_back([unread := decode(schemas.UnreadQuery, rest)], vectors):
+                return unread
+        except InvalidRequest:
+            pass  # what is wrong is said of the body as it came
+    return decode(schemas.QueryPoints, body)
 
 
 def read_queries(body: RequestBody) -> Sequence[schemas.QueryPoints]:
     """The questions of a batch, each as of `read_query`."""
-    try:
-        unread = decode(schemas.UnreadBatch, body).searches
-    except InvalidRequest:
-        return decode(schemas.QueryBatch, body).searches
-    return unread if all(map(_read_vector, unread)) else decode(schemas.QueryBatch, body).searches
-
-
-def _read_vector(unread: Any) -> bool:
-    """Put the array in the place of its JSON; False where the query is anything but a vector of numbers."""
-    text = bytes(unread.query)
-    if text.startswith(b"{"):
+    taken = _native.take_query_vectors(body)
+    if taken is not None:
+        rest, vectors = taken
         try:
-            text = bytes(decode(schemas.UnreadNearest, text).nearest)
+            if _put_back(unread := decode(schemas.UnreadBatch, rest).searches, vectors):
+                return unread
         except InvalidRequest:
-            return False
-    unread.query = _native.parse_json_numbers(text)
-    return unread.query is not None
+            pass
+    return decode(schemas.QueryBatch, body).searches
+
+
+def _put_back(unread: Sequence[Any], vectors: Sequence[NDArray[np.float32]]) -> bool:
+    """Give each question the vector that was taken out of it; False where they are not theirs alone."""
+    if len(unread) != len(vectors) or any([each.query is UNSET for each in unread]):
+        return False
+    for each, vector in zip(unread, vectors, strict=True):
+        each.query = vector
+    return True
 
 
 def question(body: schemas.QueryPoints, path: str = "") -> Question:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from nearfield.server.schemas.common import (
     Answer,
@@ -184,16 +184,16 @@ class QueryBatch(Body):
     searches: list[QueryPoints]
 
 
+class TakenNearest(Body):
+    """A `query` object that has `nearest` alone, whose vector was taken out."""
+
+    nearest: None
+
+
 class UnreadQuery(QueryPoints):
-    """A question whose `query` is still JSON, so that a vector can be read straight into an array."""
+    """A question without the vector of its `query`, which is read straight into an array."""
 
-    query: Raw = Raw()  # type: ignore[assignment]
-
-
-class UnreadNearest(Body):
-    """A `query` object that has `nearest` alone, still JSON."""
-
-    nearest: Raw
+    query: TakenNearest | UnsetType | None = UNSET  # type: ignore[assignment]
 
 
 class UnreadBatch(Body):

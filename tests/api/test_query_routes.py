@@ -9,7 +9,9 @@ import httpx
 import numpy as np
 import pytest
 
+from nearfield.server.codec.decode import decode
 from nearfield.server.codec.query import read_queries, read_query
+from nearfield.server.schemas import query as schemas
 
 Make = Callable[..., str]
 Points = list[dict[str, Any]]
@@ -46,6 +48,31 @@ def test_a_vector_is_read_straight_into_an_array(text: str) -> None:
         wanted: Any = body.query
         assert isinstance(wanted, np.ndarray) and wanted.dtype == np.float32
         assert wanted.tolist() == [1, 2.5] and body.limit == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"prefetch": {"query": [1, 2]}, "limit": 3}',
+        '{"prefetch": {"query": [1, 2]}, "query": [3, 4]}',
+        '{"query": [1, 2], "query": [3, 4]}',
+        '{"query": [1, 2], "filter": {"must": {"query": [3, 4]}}}',
+        r'{"qu\u0065ry": null, "prefetch": {"query": [1, 2]}}',
+        '{"query": {"nearest": [1, 2], "sample": "random"}}',
+        '{"limit": 3}',
+    ],
+)
+def test_a_vector_is_nobody_elses(text: str) -> None:
+    """Wherever members called `query` are, bodies mean what they mean to a JSON reader."""
+
+    def plain(body: schemas.QueryPoints) -> dict[str, Any]:
+        parts = {name: getattr(body, name) for name in body.__struct_fields__}
+        query = parts["query"]
+        return {**parts, "query": query.tolist() if isinstance(query, np.ndarray) else query}
+
+    expected = plain(decode(schemas.QueryPoints, text.encode()))
+    (one,) = read_queries(f'{{"searches": [{text}]}}'.encode())
+    assert plain(read_query(text.encode())) == plain(one) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 #include <nanobind/nanobind.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <vector>
+#include <utility>
 
 #include "bindings/array_view.h"
 #include "bindings/register.h"
@@ -24,20 +25,31 @@ constexpr const char* kAllFiniteDoc =
 Raises:
     ValueError: not a C-contiguous float32 array.)";
 
-constexpr const char* kParseNumbersDoc =
-    R"(The float32 [n] of a JSON array of n numbers, each by way of the nearest double.
+constexpr const char* kTakeVectorsDoc =
+    R"(The vectors of the `query` members of a JSON text, float32 [n], and the text with null in their places.
 
-None for everything else: an empty array, another value, an element that is no number, bad syntax, a number
-beyond the range of float32. Saying what is wrong is left to a JSON library.)";
+Each number by way of the nearest double. Whether the rest is JSON is not known; if it is, and a reader finds
+as many members `query` in it as there are vectors, it has found all of them, in the order of the vectors.
 
-nb::object parse_numbers(const nb::bytes& text) {
-    std::vector<float> numbers;
-    numbers.reserve(text.size() / 8);
-    if (!parse_json_numbers({text.c_str(), text.size()}, numbers) || numbers.empty()) return nb::none();
-    nb::object array = empty_array(DType::f32, {numbers.size()});
-    const ArrayView out(array, "numbers", true);
-    std::memcpy(out.mutable_data<float>(), numbers.data(), numbers.size() * sizeof(float));
-    return array;
+None unless the value of every `"query"` in the text is a non-empty array of numbers within the range of
+float32, or an object that begins with one as `nearest`, and where the rest has escapes. Saying what is wrong
+is left to a JSON library.)";
+
+nb::object take_vectors(nb::handle text) {
+    const ArrayView view(text, "text");
+    QueryVectors taken;
+    taken.numbers.reserve(view.bytes() / 8);
+    if (!take_query_vectors({view.data<char>(), view.bytes()}, taken)) return nb::none();
+    nb::list vectors;
+    std::size_t begin = 0;
+    for (const std::size_t end : taken.ends) {
+        nb::object vector = empty_array(DType::f32, {end - begin});
+        const ArrayView out(vector, "vector", true);
+        std::memcpy(out.mutable_data<float>(), taken.numbers.data() + begin, out.bytes());
+        vectors.append(std::move(vector));
+        begin = end;
+    }
+    return nb::make_tuple(nb::bytes(taken.rest.data(), taken.rest.size()), std::move(vectors));
 }
 
 bool finite(nb::handle values) {
@@ -54,9 +66,10 @@ bool finite(nb::handle values) {
 void register_arrays(nb::module_& module) {
     module.def("all_finite", &finite, "values"_a,
                nb::sig("def all_finite(values: numpy.typing.NDArray[numpy.float32]) -> bool"), kAllFiniteDoc);
-    module.def("parse_json_numbers", &parse_numbers, "text"_a,
-               nb::sig("def parse_json_numbers(text: bytes) -> numpy.typing.NDArray[numpy.float32] | None"),
-               kParseNumbersDoc);
+    module.def("take_query_vectors", &take_vectors, "text"_a,
+               nb::sig("def take_query_vectors(text: bytes | bytearray)"
+                       " -> tuple[bytes, list[numpy.typing.NDArray[numpy.float32]]] | None"),
+               kTakeVectorsDoc);
 }
 
 }  // namespace nearfield::bindings

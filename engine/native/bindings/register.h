@@ -4,7 +4,7 @@
 
 namespace nearfield::bindings {
 
-void register_arrays(nanobind::module_& module);  // all_finite, parse_json_numbers
+void register_arrays(nanobind::module_& module);  // all_finite, take_query_vectors
 void register_bits(nanobind::module_& module);    // bits_at, count_bits, set_bits, mark_range, lift_bits
 void register_core(
     nanobind::module_& module);  // isa, ThreadPool, CancelFlag, crc32c, normalize_rows, stream_read

@@ -121,23 +121,54 @@ const char* read_number(const char* p, const char* end, float& number) {
     return std::isfinite(number) ? after : nullptr;
 }
 
-}  // namespace
-
-bool parse_json_numbers(std::string_view text, std::vector<float>& out) {
-    const char* const end = text.data() + text.size();
-    const char* p = skip_space(text.data(), end);
-    if (p == end || *p != '[') return false;
+// The end of the non-empty array of numbers at `p`, null if there is none; its numbers are appended.
+const char* read_numbers(const char* p, const char* end, std::vector<float>& out) {
+    if (p == end || *p != '[') return nullptr;
     p = skip_space(p + 1, end);
-    if (p < end && *p == ']') return skip_space(p + 1, end) == end;
     for (float number = 0.0f;;) {
         p = read_number(p, end, number);
-        if (p == nullptr) return false;
+        if (p == nullptr) return nullptr;
         out.push_back(number);
         p = skip_space(p, end);
-        if (p == end || (*p != ',' && *p != ']')) return false;
-        if (*p == ']') return skip_space(p + 1, end) == end;
+        if (p == end || (*p != ',' && *p != ']')) return nullptr;
+        if (*p == ']') return p + 1;
         p = skip_space(p + 1, end);
     }
+}
+
+// Where the text goes on after a token and the space around it, null if something else is at `p`.
+const char* after_token(const char* p, const char* end, std::string_view token) {
+    p = skip_space(p, end);
+    const std::string_view left(p, static_cast<std::size_t>(end - p));
+    return left.starts_with(token) ? skip_space(p + token.size(), end) : nullptr;
+}
+
+// The value of a member whose name ends at `p`, of `nearest` in it where that is an object; null if there is
+// none.
+const char* vector_at(const char* p, const char* end) {
+    p = after_token(p, end, ":");
+    if (p == nullptr || p == end || *p != '{') return p;
+    p = after_token(p + 1, end, "\"nearest\"");
+    return p == nullptr ? nullptr : after_token(p, end, ":");
+}
+
+}  // namespace
+
+bool take_query_vectors(std::string_view text, QueryVectors& out) {
+    constexpr std::string_view kName = "\"query\"";
+    const char* const end = text.data() + text.size();
+    std::size_t taken = 0;
+    for (std::size_t at = 0; (at = text.find(kName, taken)) != text.npos;) {
+        const char* const vector = vector_at(text.data() + at + kName.size(), end);
+        if (vector == nullptr) return false;
+        const char* const after = read_numbers(vector, end, out.numbers);
+        if (after == nullptr) return false;
+        out.rest.append(text.data() + taken, vector).append("null");
+        out.ends.push_back(out.numbers.size());
+        taken = static_cast<std::size_t>(after - text.data());
+    }
+    out.rest.append(text.substr(taken));
+    return out.rest.find('\\') == out.rest.npos;
 }
 
 }  // namespace nearfield
