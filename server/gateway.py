@@ -5,6 +5,7 @@ import hmac
 import logging
 import re
 from collections.abc import Iterable
+from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -23,6 +24,7 @@ _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
 _OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz", "/livez"})
 _PLAIN_QUERY: Final = re.compile(rb"(?:timeout=([1-9]\d{0,5}))?")
 """Query strings with which a search may take the short way."""
+_AT_ONCE: Final = 0.0
 _CLIENT_CLOSED: Final = 499
 _JSON: Final = (b"content-type", b"application/json")
 
@@ -96,8 +98,12 @@ class Gateway:
         reader = BodyReader(self._budget, self._body_bytes_max(scope))
         self._in_progress += 1
         try:
-            async with asyncio.timeout(self._settings.request_timeout_s):
-                await self._serve(scope, receive, exchange, reader)
+            async with asyncio.timeout(None) as limit:
+                deadline = self._service.deadlines.start(partial(limit.reschedule, _AT_ONCE))
+                try:
+                    await self._serve(scope, receive, exchange, reader)
+                finally:
+                    deadline.cancel()
         except Disconnected:
             exchange.status = _CLIENT_CLOSED
         except TimeoutError as error:

@@ -5,6 +5,8 @@ from typing import Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from nearfield.server.timers import LoopOfTimers, Timer
+
 _ANSWER: Final = b"HTTP/1.1 "
 _CONTINUE: Final = b"HTTP/1.1 100"
 _COPIED_BYTES_MAX: Final = 64 * 2**10
@@ -16,21 +18,19 @@ class _WholeAnswers:
     On a virtual machine a second packet costs more than making a small answer.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._loop = loop
         self._head: bytes | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send; the head of an answer is kept until the next write, no longer than this turn of the loop."""
+        """Send; the head of an answer is kept until the next write."""
         head = self._head
         if head is None:
             if data.startswith(_ANSWER) and not data.startswith(_CONTINUE):
                 self._head = data
-                self._loop.call_soon(self._flush)
             else:
                 self._transport.write(data)
             return
@@ -42,31 +42,36 @@ class _WholeAnswers:
 
     def close(self) -> None:
         """Send what is kept, then close."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
         head, self._head = self._head, None
         if head is not None and not self._transport.is_closing():
             self._transport.write(head)
+        self._transport.close()
 
 
 class TimedHttpProtocol(HttpToolsProtocol):
     """Closes a connection whose next request's head takes longer than `header_timeout_s` to arrive."""
 
     header_timeout_s: ClassVar[float]
+    _shared_loop: ClassVar[LoopOfTimers | None] = None
 
     _in_head = True
-    _head_timer: asyncio.TimerHandle | None = None
+    _head_timer: Timer | None = None
 
     @classmethod
     def with_timeout(cls, header_timeout_s: float) -> type["TimedHttpProtocol"]:
         """The protocol class for one server."""
         return type("TimedHttpProtocol", (cls,), {"header_timeout_s": header_timeout_s})
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        kind = type(self)
+        if kind._shared_loop is None:
+            kind._shared_loop = LoopOfTimers(self.loop)
+        self.loop = cast(asyncio.AbstractEventLoop, kind._shared_loop)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock: the first head is due."""
-        whole = _WholeAnswers(cast(asyncio.Transport, transport), self.loop)
+        whole = _WholeAnswers(cast(asyncio.Transport, transport))
         super().connection_made(cast(asyncio.Transport, whole))
         self._watch_head()
 
@@ -95,7 +100,8 @@ class TimedHttpProtocol(HttpToolsProtocol):
         if self._in_head == (self._head_timer is not None):
             return
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
+            loop = cast(LoopOfTimers, self.loop)
+            self._head_timer = loop.call_later(self.header_timeout_s, self.transport.close)
         else:
             self._head_timer.cancel()
             self._head_timer = None

@@ -14,6 +14,7 @@ from nearfield.server.errors import NotReady
 from nearfield.server.metrics import Metrics
 from nearfield.server.search_queue import SearchQueue
 from nearfield.server.settings import Settings
+from nearfield.server.timers import Timers
 
 if TYPE_CHECKING:
     from nearfield.engine.collection import Collection
@@ -43,6 +44,8 @@ class Service:
         self.failure: Exception | None = None
         self.on_failure = on_failure
         self.metrics = Metrics(self._infos)
+        self.deadlines: Timers
+        """Of requests; there once started."""
         self._threads = ThreadPoolExecutor(settings.threads + _READ_THREADS, "nearfield-read")
         self._write_threads = ThreadPoolExecutor(_WRITE_THREADS, "nearfield-write")
         self._database: Database | None = None
@@ -54,6 +57,7 @@ class Service:
 
     def start(self) -> None:
         """Begin to open the database; returns at once. To be called in the event loop."""
+        self.deadlines = Timers(asyncio.get_running_loop(), self.settings.request_timeout_s)
         self._opening = asyncio.create_task(self._open())
 
     async def _open(self) -> None:
