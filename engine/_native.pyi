@@ -62,18 +62,28 @@ def crc32c(data: Buffer | numpy.typing.NDArray[Any], initial: int = 0) -> int:
         ValueError: not a C-contiguous buffer.
     """
 
-def normalize_rows(rows: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
+def unit_rows(rows: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
     """
-    Scale each row of float32 [n, d] to unit length, in place.
+    A copy of float32 [n, d] with rows scaled to unit length.
 
-    Rows of zeros, and rows holding an infinity or a NaN, are left as they are. The result is the same
-    on every CPU.
-
-    Returns:
-        float32 [n], the former lengths.
+    Rows of zeros, and rows holding an infinity or a NaN, are copied as they are. The result is the same on
+    every CPU.
 
     Raises:
-        ValueError: not a writable C-contiguous float32 [n, d].
+        ValueError: not a C-contiguous float32 [n, d].
+    """
+
+def cosine_hits(rows: numpy.typing.NDArray[numpy.int64], products: numpy.typing.NDArray[numpy.float32]) -> None:
+    """
+    Make hits by negated inner product of unit vectors hits by cosine
+    distance, in place: adding 1 rounds, and what is equal then goes by row.
+
+    Args:
+        rows: int64 [nq, k], -1 pads.
+        products: float32 [nq, k], ascending, +inf pads; becomes the distances.
+
+    Raises:
+        ValueError: not writable C-contiguous arrays of these dtypes and one shape.
     """
 
 def stream_read(data: Buffer | numpy.typing.NDArray[Any], streams: int = 1, prefetch: int = 0, pool: ThreadPool | None = None) -> int:
@@ -89,12 +99,9 @@ def stream_read(data: Buffer | numpy.typing.NDArray[Any], streams: int = 1, pref
         a number that depends on the bytes, so that reading them cannot be skipped.
     """
 
-def all_finite(values: numpy.typing.NDArray[numpy.float32]) -> bool:
+def is_finite_matrix(value: object, columns: int) -> bool:
     """
-    Whether no value of a C-contiguous float32 array of any shape is infinite or NaN.
-
-    Raises:
-        ValueError: not a C-contiguous float32 array.
+    Whether a value is a C-contiguous float32 [n, columns] without an infinity or a NaN.
     """
 
 def take_query_vectors(text: bytes | bytearray) -> tuple[bytes, list[numpy.typing.NDArray[numpy.float32]]] | None:
@@ -126,6 +133,11 @@ def count_bits(words: numpy.typing.NDArray[numpy.uint64]) -> int:
 
     Raises:
         ValueError: not a C-contiguous uint64 [n].
+    """
+
+def is_bitmap(value: object, length: int) -> bool:
+    """
+    Whether a value is a bitmap uint64 [ceil(length / 64)], C-contiguous, of zeros from bit `length` on.
     """
 
 def set_bits(words: numpy.typing.NDArray[numpy.uint64], positions: numpy.typing.NDArray[numpy.uint32]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nearfield.engine import _native
 from nearfield.engine.errors import Cancelled, Corrupted
 from nearfield.engine.index.protocol import BuildContext, Hits, RowChecks, Rows
-from nearfield.engine.search.scan import exact_distances, normalized, scan
+from nearfield.engine.search.scan import exact_distances, scan
 from nearfield.engine.segment import bitmap
 from nearfield.engine.segment.growing import inverse_norms
 
@@ -37,7 +37,7 @@ class BaseRows:
         row_scale: NDArray[np.float32] | None,
         checks: RowChecks | None = None,
     ) -> None:
-        self._checks = checks
+        self.checks = None if checks is None or checks.verified else checks
         self.rows = rows
         self.metric = metric
         self.row_scale = row_scale
@@ -79,7 +79,7 @@ class BaseRows:
 
     def prepared(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Queries as the index compares them: of unit length for cosine."""
-        return normalized(queries) if self.metric == "cosine" else queries
+        return _native.unit_rows(queries) if self.metric == "cosine" else queries
 
     def scan(
         self, queries: NDArray[np.float32], k: int, allow: NDArray[np.uint64] | None, threads: int
@@ -88,24 +88,20 @@ class BaseRows:
         self.verify(allow)
         return scan(queries, self.rows, self.metric, k, allow, self.row_scale, threads)
 
-    @property
-    def unverified(self) -> bool:
-        """Whether there may be damaged rows."""
-        if self._checks is not None and self._checks.verified:
-            self._checks = None
-        return self._checks is not None
-
     def verify(self, allow: NDArray[np.uint64] | None) -> None:
         """Verify the allowed rows, before a scan of them.
 
         Raises:
             Corrupted: one is damaged.
         """
-        if self.unverified and self._checks is not None:
-            if allow is None:
-                self._checks.verify()
-            else:
-                self._checks.verify_rows(bitmap.positions(allow, self.count))
+        checks = self.checks
+        if checks is None:
+            return
+        if allow is None:
+            checks.verify()
+        else:
+            checks.verify_rows(bitmap.positions(allow, self.count))
+        self._drop_done()
 
     def confirm(self, rows: NDArray[np.int64]) -> None:
         """Verify rows that were found, of any shape; negative ones are none.
@@ -113,8 +109,14 @@ class BaseRows:
         Raises:
             Corrupted: one is damaged.
         """
-        if self.unverified and self._checks is not None:
-            self._checks.verify_rows(rows[rows >= 0])
+        checks = self.checks
+        if checks is not None:
+            checks.verify_rows(rows[rows >= 0])
+            self._drop_done()
+
+    def _drop_done(self) -> None:
+        if self.checks is not None and self.checks.verified:
+            self.checks = None
 
     def rank(self, prepared: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Hits:
         """The k nearest of each query's candidates by exact distance, ties by row.

@@ -117,8 +117,8 @@ class Index:
         check_k(k)
         words = None if allow is None else check_allow(allow, self._count)
         knobs["threads"] = threads
-        hits = self._inner.search(prepared, int(k), knobs, words)
-        return hits.rows, hits.distances
+        rows, distances = self._inner.search(prepared, int(k), knobs, words)
+        return rows, distances
 
     @property
     def calibration(self) -> Calibration | None:

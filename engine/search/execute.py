@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.engine import _native
 from nearfield.engine.index.multivector import MultiVectorIndex
 from nearfield.engine.index.protocol import Hits, VectorIndex
 from nearfield.engine.schema import Distance
@@ -14,7 +15,7 @@ from nearfield.engine.search.merge import NO_HITS, merge_segments, to_rankings
 from nearfield.engine.search.multivector import scan_documents
 from nearfield.engine.search.plan import SegmentPlan, Step, plan_segment
 from nearfield.engine.search.request import Ranking, RowBitmaps, SearchableSegment, VectorQuery
-from nearfield.engine.search.scan import normalized, scan
+from nearfield.engine.search.scan import scan
 from nearfield.engine.segment import bitmap
 
 
@@ -59,7 +60,7 @@ def search_batch(
         distance = distances[first.using]
         if offsets is not None and distance is Distance.COSINE:
             # Over tokens of unit length, MaxSim of cosines is MaxSim of inner products.
-            vectors, distance = normalized(vectors), Distance.DOT
+            vectors, distance = _native.unit_rows(vectors), Distance.DOT
         group = _Group(
             vectors=vectors,
             offsets=offsets,

@@ -8,13 +8,6 @@ from nearfield.engine.index.protocol import Hits, Rows
 from nearfield.engine.thread_pools import shared_pool
 
 
-def normalized(queries: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A copy of queries [nq, d] with unit rows; zero rows stay zero."""
-    copy = queries.copy()
-    _native.normalize_rows(copy)
-    return copy
-
-
 def scan(
     queries: NDArray[np.float32],
     rows: Rows,
@@ -42,24 +35,10 @@ def scan(
             *_native.flat_search(queries, rows, metric, k, allow, None, threads, shared_pool(threads))
         )
     found, distances = _native.flat_search(
-        normalized(queries), rows, "ip", k, allow, row_scale, threads, shared_pool(threads)
+        _native.unit_rows(queries), rows, "ip", k, allow, row_scale, threads, shared_pool(threads)
     )
-    return cosine_hits(found, distances)
-
-
-def cosine_hits(rows: NDArray[np.int64], products: NDArray[np.float32]) -> Hits:
-    """Hits by cosine distance from hits by negated product: adding 1 rounds, and ties go by row.
-
-    Args:
-        rows: int64 [nq, k], -1 pads.
-        products: float32 [nq, k], ascending, +inf pads; becomes the distances.
-    """
-    products += 1.0
-    tied = (products[:, 1:] == products[:, :-1]) & (rows[:, 1:] < rows[:, :-1])
-    for query in np.flatnonzero(tied.any(axis=1)):
-        order = np.lexsort((rows[query], products[query]))
-        rows[query], products[query] = rows[query, order], products[query, order]
-    return Hits(rows, products)
+    _native.cosine_hits(found, distances)
+    return Hits(found, distances)
 
 
 def exact_distances(

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine import limits
-from nearfield.engine._native import normalize_rows
+from nearfield.engine._native import unit_rows
 from nearfield.engine.errors import InvalidRequest, Unprocessable
 from nearfield.engine.multivector.pooling import pool_to_constant, pool_tokens
 from nearfield.engine.multivector.token_rows import TokenEncoding, TokenRows
@@ -34,10 +34,11 @@ def stored_documents(
     offsets = np.asarray(offsets, dtype=np.int64)
     _check_lengths(offsets, len(tokens), spec, multivector, where)
     _check_finite(tokens, offsets, where)
-    # A copy: the caller may go on to use its array while the write waits.
-    tokens = np.array(tokens, dtype=np.float32, order="C")
+    # Copies: the caller may go on to use its array while the write waits.
     if spec.distance is Distance.COSINE:
-        normalize_rows(tokens)
+        tokens = unit_rows(np.ascontiguousarray(tokens, np.float32))
+    else:
+        tokens = np.array(tokens, dtype=np.float32, order="C")
     tokens, offsets = _pooled(tokens, offsets, spec, multivector)
     if spec.token_encoding is TokenEncoding.FLOAT16:
         fits = np.abs(tokens) <= np.finfo(np.float16).max

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.engine import limits, payload
-from nearfield.engine._native import normalize_rows
+from nearfield.engine._native import unit_rows
 from nearfield.engine.errors import InvalidRequest
 from nearfield.engine.index.protocol import Rows
 from nearfield.engine.point import PointBatch, StoredId, VectorColumn, to_stored
@@ -156,8 +156,7 @@ def _converted(values: NDArray[np.float32], spec: VectorSpec, where: str) -> Row
     if spec.datatype is Datatype.UINT8:
         return _as_uint8(values, where)
     if spec.distance is Distance.COSINE:
-        values = np.array(values, dtype=np.float32, order="C")
-        normalize_rows(values)
+        values = unit_rows(np.ascontiguousarray(values, np.float32))
     if spec.datatype is Datatype.FLOAT16:
         require_range(
             values, np.abs(values) <= np.finfo(np.float16).max, "float16 values must be within 65504", where

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from nearfield.engine import _native
 from nearfield.engine.index.calibration import Calibration
 from nearfield.engine.index.protocol import Hits, RangeHits
-from nearfield.engine.search.scan import cosine_hits
 from nearfield.engine.segment import bitmap
 from nearfield.engine.thread_pools import shared_pool
 from nearfield.index_builders.base_rows import BaseRows
@@ -111,12 +110,16 @@ class GraphIndex:
         costs less they are. A query that codes or links lead astray is answered by a scan.
         """
         threads = knob(params, "threads") or 1
-        way = self._way(k, knob(params, "ef"), target_recall(params))
+        asked = k, knob(params, "ef"), target_recall(params)
+        way = self._ways.get(asked) or self._way(*asked)
         if way is None:
             return self._base.scan(queries, k, allow, threads)
         if allow is None:
             return self._search_all(queries, k, way, threads)
-        return self._search_allowed(queries, k, way, allow, threads)
+        hits, short = self._filtered(queries, way.plan, allow, threads)
+        if hits is None:
+            return self._base.scan(queries, k, allow, threads)
+        return hits if short == 0 else self._completed(hits, queries, k, way, allow, threads)
 
     def search_as(
         self, plan: Plan, queries: NDArray[np.float32], k: int, ef: int, allow: NDArray[np.uint64]
@@ -157,7 +160,8 @@ class GraphIndex:
 
     def equivalent_scan_rows(self, k: int, params: Mapping[str, Any], allowed: int) -> float:
         """See VectorIndex: the cheapest plan, a scan of full-precision rows being one of them."""
-        way = self._way(k, knob(params, "ef"), target_recall(params))
+        asked = k, knob(params, "ef"), target_recall(params)
+        way = self._ways.get(asked) or self._way(*asked)
         return float(allowed) if way is None else self._costs.equivalent_scan_rows(way.ef, k, allowed)
 
     def default_ef(self, k: int) -> int:
@@ -178,7 +182,7 @@ class GraphIndex:
         rows, distances, _ = self._graph.search(
             self._base.prepared(queries), k, window, secondary, exact, _IN_FLIGHT, pool=shared_pool(threads)
         )
-        return cosine_hits(rows, distances) if self.metric == "cosine" else Hits(rows, distances)
+        return self._hits(rows, distances)
 
     @property
     def points(self) -> GraphPoints | None:
@@ -219,17 +223,13 @@ class GraphIndex:
         self._ways: dict[tuple[int, int | None, float | None], _Way] = {}
 
     def _way(self, k: int, ef: int | None, target: float | None) -> _Way | None:
-        """How such searches are answered, None: by a scan. The same few are asked for by every search."""
-        asked = k, ef, target
-        known = self._ways.get(asked)
-        if known is not None:
-            return known
+        """How such searches are answered, None: by a scan; kept, since most ask for the same few."""
         if self._graph is None or 2 * k > self.count or (target is not None and self._scans_for(target)):
             return None
         way = self._searched(k, self._ef(k, ef, target))
         if len(self._ways) >= _WAYS_KEPT:
             self._ways = {}
-        self._ways[asked] = way
+        self._ways[k, ef, target] = way
         return way
 
     def _searched(self, k: int, ef: int) -> _Way:
@@ -294,22 +294,23 @@ class GraphIndex:
         rows, distances, (_, _, short) = self._graph.search(
             prepared, k, way.ef, secondary, exact, _IN_FLIGHT, pool=pool
         )
-        if self._base.unverified:
+        if self._base.checks is not None:
             if short:  # every node can be reached, unless links are damaged
                 return self._base.scan(queries, k, None, threads)
             self._base.confirm(rows)
-        hits = cosine_hits(rows, distances) if self.metric == "cosine" else Hits(rows, distances)
+        hits = self._hits(rows, distances)
         return hits if self._points is None else self._points.expanded(hits, None)
 
-    def _search_allowed(
-        self, queries: NDArray[np.float32], k: int, way: _Way, allow: NDArray[np.uint64], threads: int
+    def _completed(
+        self,
+        hits: Hits,
+        queries: NDArray[np.float32],
+        k: int,
+        way: _Way,
+        allow: NDArray[np.uint64],
+        threads: int,
     ) -> Hits:
-        """Queries that a walk gives up are answered by their codes, those that codes mislead by full rows."""
-        hits, short = self._filtered(queries, way.plan, allow, threads)
-        if hits is None:
-            return self._base.scan(queries, k, allow, threads)
-        if short == 0:
-            return hits
+        """Queries that a walk gave up are answered by their codes, those that codes mislead by full rows."""
         left = np.flatnonzero(hits.rows[:, -1] < 0)
         if bitmap.count(allow) > way.codes_most:
             scanned, _ = self._filtered(queries[left], way.scan_plan, allow, threads)
@@ -336,13 +337,18 @@ class GraphIndex:
         if found is None:
             return None, 0
         rows, distances, short = found
-        if self._base.unverified:
+        if self._base.checks is not None:
             self._base.confirm(rows)
-        hits = cosine_hits(rows, distances) if self.metric == "cosine" else Hits(rows, distances)
+        hits = self._hits(rows, distances)
         if self._points is None:
             return hits, short
         hits = self._points.expanded(hits, allow)
         return hits, int((hits.rows[:, -1] < 0).sum())
+
+    def _hits(self, rows: NDArray[np.int64], distances: NDArray[np.float32]) -> Hits:
+        if self.metric == "cosine":
+            _native.cosine_hits(rows, distances)
+        return Hits(rows, distances)
 
 
 def _last_codes_are_fine(arrays: GraphArrays) -> bool:

@@ -15,9 +15,10 @@
 #include <thread>
 #include <vector>
 
+#include "core/cosine.h"
 #include "core/dispatch.h"
-#include "core/normalize.h"
 #include "core/thread_pool.h"
+#include "core/unit_rows.h"
 #include "flat/flat_search.h"
 #include "driver.h"
 #include "kernels/code_kernels.h"
@@ -329,15 +330,24 @@ void use_pool_from_many_threads() {
     for (std::thread& caller : callers) caller.join();
 }
 
-void normalize_some_rows() {
+void scale_some_rows() {
     const float inf = std::numeric_limits<float>::infinity();
-    std::vector<float> rows{3, 0, 4, 0, 0, 0, 1e30f, 1e30f, 0, inf, 1, 1};
-    std::vector<float> norms(4);
-    normalize_rows(rows.data(), 4, 3, norms.data());
-    check(rows[0] == 0.6f && rows[2] == 0.8f && norms[0] == 5.0f, "normalise");
-    check(rows[3] == 0.0f && norms[1] == 0.0f, "a zero row stays");
-    check(std::fabs(rows[6] - 0.70710678f) < 1e-6f, "large values do not overflow");
-    check(rows[9] == inf && rows[10] == 1.0f, "an infinite row stays");
+    const std::vector<float> rows{3, 0, 4, 0, 0, 0, 1e30f, 1e30f, 0, inf, 1, 1};
+    std::vector<float> units(rows.size());
+    unit_rows(rows.data(), 4, 3, units.data());
+    check(units[0] == 0.6f && units[2] == 0.8f, "rows of unit length");
+    check(units[3] == 0.0f, "a zero row stays");
+    check(std::fabs(units[6] - 0.70710678f) < 1e-6f, "large values do not overflow");
+    check(units[9] == inf && units[10] == 1.0f, "an infinite row stays");
+}
+
+void order_cosine_hits() {
+    const float inf = std::numeric_limits<float>::infinity();
+    std::vector<std::int64_t> rows{7, 3, 5, -1, 2, 1, -1, -1};
+    std::vector<float> products{-2e-8f, -1e-8f, 0.5f, inf, -1, -1, inf, inf};
+    cosine_hits(rows.data(), products.data(), 2, 4);
+    check(rows == std::vector<std::int64_t>{3, 7, 5, -1, 1, 2, -1, -1}, "equal cosine distances go by row");
+    check(products == std::vector<float>{1, 1, 1.5f, inf, 0, 0, inf, inf}, "cosine distances");
 }
 
 }  // namespace
@@ -368,7 +378,8 @@ int main(int count, char** arguments) {
         std::printf("%s: %d checks so far\n", tier->isa, passed.load());
     }
     use_pool_from_many_threads();
-    normalize_some_rows();
+    scale_some_rows();
+    order_cosine_hits();
     check_bits();
     check_lvq();
     check_frontier();

@@ -111,15 +111,43 @@ def test_only_words_are_counted() -> None:
         _native.count_bits(np.zeros(2, np.float32))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("shape", [(0,), (1,), (7, 3), (5_000,)])
-def test_what_is_not_finite_is_found_anywhere(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shape", [(0, 4), (1, 1), (7, 3), (50, 100)])
+def test_what_is_not_finite_is_found_anywhere(shape: tuple[int, int]) -> None:
     values = np.full(shape, np.finfo(np.float32).max, np.float32)
-    assert _native.all_finite(values)
+    assert _native.is_finite_matrix(values, shape[1])
     for at in {0, values.size // 2, values.size - 1} if values.size else ():
         for bad in (np.nan, np.inf, -np.inf):
             changed = values.copy()
             changed.reshape(-1)[at] = bad
-            assert not _native.all_finite(changed)
+            assert not _native.is_finite_matrix(changed, shape[1])
+
+
+def test_only_a_contiguous_float32_matrix_is_one() -> None:
+    matrix = np.zeros((4, 6), np.float32)
+    assert _native.is_finite_matrix(matrix, 6)
+    others = [
+        matrix.astype(np.float64),
+        matrix.T,
+        matrix[:, :3],
+        matrix[0],
+        matrix[None],
+        matrix.tolist(),
+        None,
+    ]
+    for other in others:
+        assert not any(_native.is_finite_matrix(other, columns) for columns in (3, 4, 6))
+    assert not _native.is_finite_matrix(matrix, 4)
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 128])
+def test_only_a_bitmap_of_the_length_is_one(length: int) -> None:
+    words = bitmap.full(length)
+    assert _native.is_bitmap(words, length)
+    assert not _native.is_bitmap(words, length - 1)  # bit `length - 1` is set, or there is a word too many
+    assert not _native.is_bitmap(words, length + 64)
+    strided = np.repeat(words, 2)[::2] if len(words) > 1 else words[:0]
+    for other in (words.astype(np.int64), words[None], strided, words.tolist(), None):
+        assert not _native.is_bitmap(other, length)
 
 
 @pytest.mark.parametrize("count", [1, 64, 1_000, 8_192, 20_011])

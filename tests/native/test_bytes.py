@@ -62,35 +62,49 @@ def test_crc32c_sees_every_bit() -> None:
 
 
 @pytest.mark.parametrize("dims", [1, 7, 8, 9, 384])
-def test_normalize_rows(dims: int) -> None:
-    original = np.random.default_rng(2).standard_normal((50, dims), dtype=np.float32)
-    rows = original.copy()
-    norms = _native.normalize_rows(rows)
-    exact = np.linalg.norm(original.astype(np.float64), axis=1)
-    np.testing.assert_allclose(norms, exact, rtol=1e-7)
-    np.testing.assert_allclose(rows, original / exact[:, None], rtol=1e-6, atol=1e-38)
-    np.testing.assert_allclose(np.linalg.norm(rows.astype(np.float64), axis=1), 1.0, rtol=1e-6)
+def test_unit_rows(dims: int) -> None:
+    rows = np.random.default_rng(2).standard_normal((50, dims), dtype=np.float32)
+    kept = rows.copy()
+    units = _native.unit_rows(rows)
+    np.testing.assert_array_equal(rows, kept)
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+    np.testing.assert_allclose(units, rows / lengths[:, None], rtol=1e-6, atol=1e-38)
+    np.testing.assert_allclose(np.linalg.norm(units.astype(np.float64), axis=1), 1.0, rtol=1e-6)
 
 
-def test_normalize_leaves_rows_without_direction() -> None:
+def test_rows_without_direction_stay() -> None:
     rows = np.array([[0, 0], [np.inf, 1], [np.nan, 1], [1e30, -1e30], [1e-30, 0], [-0.0, 0]], np.float32)
-    kept = rows[[0, 1, 2, 5]].copy()
-    norms = _native.normalize_rows(rows)
-    np.testing.assert_array_equal(rows[[0, 1, 2, 5]], kept)
-    np.testing.assert_allclose(rows[3], [0.70710678, -0.70710678], rtol=1e-6)
-    np.testing.assert_array_equal(rows[4], [1.0, 0.0])
-    assert norms[0] == 0.0
-    assert np.isinf(norms[1])
-    assert np.isnan(norms[2])
+    units = _native.unit_rows(rows)
+    np.testing.assert_array_equal(units[[0, 1, 2, 5]], rows[[0, 1, 2, 5]])
+    np.testing.assert_allclose(units[3], [0.70710678, -0.70710678], rtol=1e-6)
+    np.testing.assert_array_equal(units[4], [1.0, 0.0])
 
 
-def test_normalize_arguments() -> None:
-    frozen = np.ones((2, 3), np.float32)
-    frozen.flags.writeable = False
-    with pytest.raises(ValueError, match="rows: expected a writable C-contiguous array"):
-        _native.normalize_rows(frozen)
+def test_unit_rows_arguments() -> None:
+    with pytest.raises(ValueError, match="rows: expected a C-contiguous array"):
+        _native.unit_rows(np.ones((2, 3), np.float32).T)
     with pytest.raises(ValueError, match=r"rows: expected float32 \[n, d\], got float64 \[2, 3\]"):
-        _native.normalize_rows(np.ones((2, 3)))
+        _native.unit_rows(np.ones((2, 3)))
+
+
+def test_cosine_hits_order_what_rounding_made_equal() -> None:
+    """Adding 1 to products of 1e-8 rounds to 1: those hits go by row, and nothing else moves."""
+    rows = np.array([[9, 7, 3, 5, 4], [2, 1, -1, -1, -1]], np.int64)
+    products = np.array([[-0.5, -2.5e-8, -2e-8, -1e-8, 0.5], [-1, -1, np.inf, np.inf, np.inf]], np.float32)
+    _native.cosine_hits(rows, products)
+    assert rows.tolist() == [[9, 3, 5, 7, 4], [1, 2, -1, -1, -1]]
+    assert products.tolist() == [[0.5, 1, 1, 1, 1.5], [0, 0, np.inf, np.inf, np.inf]]
+
+
+def test_cosine_hits_arguments() -> None:
+    rows, products = np.zeros((2, 3), np.int64), np.zeros((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"rows: expected int64 \[nq, k\], got float32 \[2, 3\]"):
+        _native.cosine_hits(products, products)
+    with pytest.raises(ValueError, match=r"products: expected float32 \[2, 3\], got float32 \[1, 3\]"):
+        _native.cosine_hits(rows, products[:1])
+    rows.flags.writeable = False
+    with pytest.raises(ValueError, match="rows: expected a writable C-contiguous array"):
+        _native.cosine_hits(rows, products)
 
 
 def test_stream_read_depends_on_the_bytes() -> None:

@@ -15,9 +15,7 @@ def unit_tokens(count: int, seed: int) -> NDArray[np.float32]:
     random = np.random.default_rng(seed)
     directions = np.random.default_rng(0).standard_normal((10, 24))
     values = directions[random.integers(0, 10, count)] + 0.5 * random.standard_normal((count, 24))
-    tokens = values.astype(np.float32)
-    _native.normalize_rows(tokens)
-    return tokens
+    return _native.unit_rows(values.astype(np.float32))
 
 
 def by_hand(query: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "bindings/array_view.h"
+#include "bindings/maybe_without_gil.h"
 #include "bindings/register.h"
 #include "core/finite.h"
 #include "core/json_numbers.h"
@@ -16,14 +17,8 @@ using namespace nb::literals;
 namespace nearfield::bindings {
 namespace {
 
-// Below this many bytes, giving the GIL away costs more than the work.
-constexpr std::size_t kReleaseGilBytes = 256 * 1024;
-
-constexpr const char* kAllFiniteDoc =
-    R"(Whether no value of a C-contiguous float32 array of any shape is infinite or NaN.
-
-Raises:
-    ValueError: not a C-contiguous float32 array.)";
+constexpr const char* kIsFiniteMatrixDoc =
+    "Whether a value is a C-contiguous float32 [n, columns] without an infinity or a NaN.";
 
 constexpr const char* kTakeVectorsDoc =
     R"(The vectors of the `query` members of a JSON text, float32 [n], and the text with null in their places.
@@ -52,20 +47,20 @@ nb::object take_vectors(nb::handle text) {
     return nb::make_tuple(nb::bytes(taken.rest.data(), taken.rest.size()), std::move(vectors));
 }
 
-bool finite(nb::handle values) {
-    const ArrayView view(values, "values");
-    if (view.dtype() != DType::f32) view.reject("float32 [...]");
-    const auto check = [&view] { return all_finite(view.data<float>(), view.bytes() / sizeof(float)); };
-    if (view.bytes() < kReleaseGilBytes) return check();
-    const nb::gil_scoped_release release;
-    return check();
+bool is_finite_matrix(nb::handle value, std::size_t columns) try {
+    const ArrayView matrix(value, "value");
+    if (!matrix.is(DType::f32, 2) || matrix.shape(1) != columns) return false;
+    const std::size_t bytes = matrix.bytes();
+    return maybe_without_gil(bytes, [&] { return all_finite(matrix.data<float>(), bytes / sizeof(float)); });
+} catch (const nb::builtin_exception&) {
+    return false;
 }
 
 }  // namespace
 
 void register_arrays(nb::module_& module) {
-    module.def("all_finite", &finite, "values"_a,
-               nb::sig("def all_finite(values: numpy.typing.NDArray[numpy.float32]) -> bool"), kAllFiniteDoc);
+    module.def("is_finite_matrix", &is_finite_matrix, "value"_a.none(), "columns"_a,
+               nb::sig("def is_finite_matrix(value: object, columns: int) -> bool"), kIsFiniteMatrixDoc);
     module.def("take_query_vectors", &take_vectors, "text"_a,
                nb::sig("def take_query_vectors(text: bytes | bytearray)"
                        " -> tuple[bytes, list[numpy.typing.NDArray[numpy.float32]]] | None"),

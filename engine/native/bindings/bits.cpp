@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bindings/array_view.h"
+#include "bindings/maybe_without_gil.h"
 #include "bindings/register.h"
 #include "core/bit_runs.h"
 #include "core/dispatch.h"
@@ -16,13 +17,13 @@ using namespace nb::literals;
 namespace nearfield::bindings {
 namespace {
 
-// Below this many bytes, giving the GIL away costs more than the work.
-constexpr std::size_t kReleaseGilBytes = 256 * 1024;
-
 constexpr const char* kCountBitsDoc = R"(How many bits of uint64 [n] are set.
 
 Raises:
     ValueError: not a C-contiguous uint64 [n].)";
+
+constexpr const char* kIsBitmapDoc =
+    "Whether a value is a bitmap uint64 [ceil(length / 64)], C-contiguous, of zeros from bit `length` on.";
 
 constexpr const char* kBitsAtDoc = R"(A bitmap uint64 [ceil(length / 64)] with some bits set.
 
@@ -68,11 +69,12 @@ Returns:
 Raises:
     ValueError: not such C-contiguous arrays.)";
 
-template <class Work>
-auto maybe_without_gil(std::size_t bytes, const Work& work) {
-    if (bytes < kReleaseGilBytes) return work();
-    const nb::gil_scoped_release release;
-    return work();
+bool is_bitmap(nb::handle value, std::size_t length) try {
+    const ArrayView words(value, "value");
+    if (!words.is(DType::u64, 1) || words.shape(0) != (length + 63) / 64) return false;
+    return length % 64 == 0 || words.data<std::uint64_t>()[length / 64] >> length % 64 == 0;
+} catch (const nb::builtin_exception&) {
+    return false;
 }
 
 nb::object zero_words(std::size_t length) {
@@ -185,6 +187,8 @@ void register_bits(nb::module_& module) {
                kBitsAtDoc);
     module.def("count_bits", &count_bits, "words"_a,
                nb::sig("def count_bits(words: numpy.typing.NDArray[numpy.uint64]) -> int"), kCountBitsDoc);
+    module.def("is_bitmap", &is_bitmap, "value"_a.none(), "length"_a,
+               nb::sig("def is_bitmap(value: object, length: int) -> bool"), kIsBitmapDoc);
     module.def("set_bits", &set_bits, "words"_a, "positions"_a,
                nb::sig("def set_bits(words: numpy.typing.NDArray[numpy.uint64], "
                        "positions: numpy.typing.NDArray[numpy.uint32]) -> None"),

@@ -6,11 +6,13 @@
 #include <vector>
 
 #include "bindings/array_view.h"
+#include "bindings/maybe_without_gil.h"
 #include "bindings/register.h"
 #include "core/cancel_flag.h"
+#include "core/cosine.h"
 #include "core/dispatch.h"
-#include "core/normalize.h"
 #include "core/thread_pool.h"
+#include "core/unit_rows.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -19,8 +21,6 @@ namespace nearfield::bindings {
 namespace {
 
 constexpr std::int64_t kThreadsMax = 1024;
-// Below this many bytes, giving the GIL away costs more than the work.
-constexpr std::size_t kReleaseGilBytes = 64 * 1024;
 
 constexpr const char* kIsaDoc =
     R"(Name of the instruction-set tier in use: NEARFIELD_ISA's, else the fastest this CPU runs.)";
@@ -43,16 +43,23 @@ Args:
 Raises:
     ValueError: not a C-contiguous buffer.)";
 
-constexpr const char* kNormalizeRowsDoc = R"(Scale each row of float32 [n, d] to unit length, in place.
+constexpr const char* kUnitRowsDoc = R"(A copy of float32 [n, d] with rows scaled to unit length.
 
-Rows of zeros, and rows holding an infinity or a NaN, are left as they are. The result is the same
-on every CPU.
-
-Returns:
-    float32 [n], the former lengths.
+Rows of zeros, and rows holding an infinity or a NaN, are copied as they are. The result is the same on
+every CPU.
 
 Raises:
-    ValueError: not a writable C-contiguous float32 [n, d].)";
+    ValueError: not a C-contiguous float32 [n, d].)";
+
+constexpr const char* kCosineHitsDoc = R"(Make hits by negated inner product of unit vectors hits by cosine
+distance, in place: adding 1 rounds, and what is equal then goes by row.
+
+Args:
+    rows: int64 [nq, k], -1 pads.
+    products: float32 [nq, k], ascending, +inf pads; becomes the distances.
+
+Raises:
+    ValueError: not writable C-contiguous arrays of these dtypes and one shape.)";
 
 constexpr const char* kStreamReadDoc = R"(Read every byte once: what the memory gives, to compare scans with.
 
@@ -80,20 +87,30 @@ void construct_pool(ThreadPool* self, std::int64_t threads) {
 
 std::uint32_t crc32c(nb::handle data, std::uint32_t initial) {
     const ArrayView view(data, "data");
-    if (view.bytes() < kReleaseGilBytes) return kernels().crc32c(initial, view.data<void>(), view.bytes());
-    const nb::gil_scoped_release release;
-    return kernels().crc32c(initial, view.data<void>(), view.bytes());
+    return maybe_without_gil(view.bytes(),
+                             [&] { return kernels().crc32c(initial, view.data<void>(), view.bytes()); });
 }
 
-nb::object normalize(nb::handle rows) {
-    const ArrayView view(rows, "rows", true);
+nb::object unit_rows_of(nb::handle rows) {
+    const ArrayView view(rows, "rows");
     if (!view.is(DType::f32, 2)) view.reject("float32 [n, d]");
-    nb::object norms = empty_array(DType::f32, {view.shape(0)});
-    const ArrayView norms_view(norms, "norms", true);
-    const nb::gil_scoped_release release;
-    normalize_rows(view.mutable_data<float>(), view.shape(0), view.shape(1),
-                   norms_view.mutable_data<float>());
-    return norms;
+    nb::object units = empty_array(DType::f32, {view.shape(0), view.shape(1)});
+    const ArrayView out(units, "units", true);
+    maybe_without_gil(view.bytes(), [&] {
+        unit_rows(view.data<float>(), view.shape(0), view.shape(1), out.mutable_data<float>());
+    });
+    return units;
+}
+
+void make_cosine_hits(nb::handle rows, nb::handle products) {
+    const ArrayView row_view(rows, "rows", true);
+    if (!row_view.is(DType::i64, 2)) row_view.reject("int64 [nq, k]");
+    const ArrayView product_view(products, "products", true);
+    expect(product_view, DType::f32, {row_view.shape(0), row_view.shape(1)});
+    maybe_without_gil(row_view.bytes(), [&] {
+        cosine_hits(row_view.mutable_data<std::int64_t>(), product_view.mutable_data<float>(),
+                    row_view.shape(0), row_view.shape(1));
+    });
 }
 
 std::uint64_t stream_read(nb::handle data, std::size_t streams, std::size_t prefetch, ThreadPool* pool) {
@@ -138,10 +155,14 @@ void register_core(nb::module_& module) {
                nb::sig("def crc32c(data: typing_extensions.Buffer | numpy.typing.NDArray[typing.Any], "
                        "initial: int = 0) -> int"),
                kCrc32cDoc);
-    module.def("normalize_rows", &normalize, "rows"_a,
-               nb::sig("def normalize_rows(rows: numpy.typing.NDArray[numpy.float32]) -> "
+    module.def("unit_rows", &unit_rows_of, "rows"_a,
+               nb::sig("def unit_rows(rows: numpy.typing.NDArray[numpy.float32]) -> "
                        "numpy.typing.NDArray[numpy.float32]"),
-               kNormalizeRowsDoc);
+               kUnitRowsDoc);
+    module.def("cosine_hits", &make_cosine_hits, "rows"_a, "products"_a,
+               nb::sig("def cosine_hits(rows: numpy.typing.NDArray[numpy.int64], products: "
+                       "numpy.typing.NDArray[numpy.float32]) -> None"),
+               kCosineHitsDoc);
     module.def("stream_read", &stream_read, "data"_a, "streams"_a = 1, "prefetch"_a = 0,
                "pool"_a = nb::none(),
                nb::sig("def stream_read(data: typing_extensions.Buffer | numpy.typing.NDArray[typing.Any], "

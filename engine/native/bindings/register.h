@@ -7,7 +7,7 @@ namespace nearfield::bindings {
 void register_arrays(nanobind::module_& module);  // all_finite, take_query_vectors
 void register_bits(nanobind::module_& module);    // bits_at, count_bits, set_bits, mark_range, lift_bits
 void register_core(
-    nanobind::module_& module);  // isa, ThreadPool, CancelFlag, crc32c, normalize_rows, stream_read
+    nanobind::module_& module);  // isa, ThreadPool, CancelFlag, crc32c, unit_rows, cosine_hits, stream_read
 void register_flat(nanobind::module_& module);          // flat_search, code_search, gather_distances
 void register_encodings(nanobind::module_& module);     // lvq_stride, lvq_encode, lvq_decode
 void register_fde(nanobind::module_& module);           // SimHashEncoder, LearnedCells, responses, ...
