@@ -4,8 +4,8 @@
 
 namespace nearfield::bindings {
 
-void register_arrays(nanobind::module_& module);  // all_finite, take_query_vectors
-void register_bits(nanobind::module_& module);    // bits_at, count_bits, set_bits, mark_range, lift_bits
+void register_arrays(nanobind::module_& module);  // is_finite_matrix, take_query_vectors
+void register_bits(nanobind::module_& module);    // is_bitmap, bits_at, count_bits, ...
 void register_core(
     nanobind::module_& module);  // isa, ThreadPool, CancelFlag, crc32c, unit_rows, cosine_hits, stream_read
 void register_flat(nanobind::module_& module);          // flat_search, code_search, gather_distances
