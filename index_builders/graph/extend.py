@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from nearfield.engine import _native
 from nearfield.engine.index.protocol import BuildContext
-from nearfield.index_builders.encodings.lvq import LvqCodes
 from nearfield.index_builders.graph.clusters import Clusters
+from nearfield.index_builders.graph.entries import reaching
 from nearfield.index_builders.graph.linking import NAMED_LEAST, Linking
 from nearfield.index_builders.graph.links import ENTRIES, Links
 from nearfield.index_builders.graph.signed_rows import SignedRows
@@ -66,40 +66,50 @@ class LinkExtender:
         )  # fmt: skip
         entries = self._kept_entries(old, place)
         if self._entering:
-            self._enter(neighbours, entries, linking.codes(), degree)
-            entries = self._with_entering(entries)
+            entries = self._enter(neighbours, entries, degree)
         _native.raise_in_degrees(neighbours, int(NAMED_LEAST * degree))
         return Links.stored(neighbours, entries, self._row_of)
 
     def _enter(
-        self,
-        neighbours: NDArray[np.uint32],
-        entries: NDArray[np.uint32],
-        codes: LvqCodes,
-        degree: int,
-    ) -> None:
+        self, neighbours: NDArray[np.uint32], entries: NDArray[np.uint32], degree: int
+    ) -> NDArray[np.uint32]:
         """Links the entering rows to each other by clusters and to the rest by search, then all by search.
 
         The second search meets the rows that entered, which the first could not.
+
+        Returns:
+            The entries of all rows.
         """
         linking, first = self._linking, self._staying
         near = self._clusters.neighbours(linking, first, degree, linking.progress(0.3, 0.1)).astype(np.int64)
         near = np.where(near == _native.NO_NEIGHBOUR, -1, near + first)
+        codes = linking.codes(neighbours[:first])
         searches = (
             (neighbours[:first], _FIRST_CANDIDATES, linking.progress(0.4, 0.2)),
             (neighbours, self._candidates, linking.progress(0.6, 0.2)),
         )
         for graph, candidates, progress in searches:
             _native.connect_and_order(graph, int(entries[0]))
+            if graph is neighbours:
+                entries = reaching(linking, graph, self._with_entering(entries), codes, candidates)
             forward = linking.searched(graph, entries, codes, first, degree, candidates, progress, near)
             _native.add_nodes(
                 linking.rows.codes, linking.rows.scales, first, forward, neighbours, linking.alpha,
                 linking.pool, linking.cancel,
             )  # fmt: skip
+        return entries
 
     def _kept_entries(self, old: Links, place: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Old entries that stay (any node if none does), in the middle of the data first."""
-        kept = place[old.entries]
+        """Old entries, or the nearest of their neighbours that stay, in the middle of the data first.
+
+        Where none does it is any node.
+        """
+        near = np.concatenate([old.entries[:, None], old.neighbours[old.entries]], axis=1)
+        linked = near != _native.NO_NEIGHBOUR
+        places = np.where(linked, place[np.where(linked, near, 0)], _native.NO_NEIGHBOUR)
+        first = (places != _native.NO_NEIGHBOUR).argmax(axis=1)
+        kept: NDArray[np.uint32] = places[np.arange(len(places)), first]
+        kept = kept[np.sort(np.unique(kept, return_index=True)[1])]
         kept = kept[kept != _native.NO_NEIGHBOUR]
         if not len(kept):
             kept = np.linspace(0, self._staying - 1, min(self._staying, ENTRIES)).astype(np.uint32)
@@ -119,6 +129,6 @@ class LinkExtender:
         missing = min(wanted - len(places), self._entering)
         places += rng.choice(self._entering, missing, replace=False).tolist()
         new = first + np.array(list(dict.fromkeys(places)), dtype=np.int64)
-        room = max(ENTRIES - len(new), 1)
+        room = max(ENTRIES, len(entries)) - len(new)
         kept = entries[np.unique(np.linspace(0, len(entries) - 1, min(room, len(entries))).astype(np.int64))]
         return np.concatenate([kept, new.astype(np.uint32)])

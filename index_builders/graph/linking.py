@@ -18,6 +18,10 @@ NAMED_LEAST: Final = 0.4
 """Lists that are to name a node, as a share of the degree: repairs and insertions push outliers out."""
 
 _FAR_CANDIDATES: Final = 8
+_PROBES: Final = 256
+_NEAREST: Final = 4
+BLURRED_MOST: Final = 0.15
+"""Squared error of 4-bit codes, of the squared distance to the nearest rows (measured: decision 0026)."""
 
 
 class Linking:
@@ -39,13 +43,33 @@ class Linking:
         self._telling = Lock()
         self._told = 0.0
 
-    def codes(self) -> LvqCodes:
-        """4-bit codes of the rows whose norms make the distances of the search squared Euclidean."""
-        codes = LvqCodes.empty(self.count, self.dimensions, 4, 64)
+    def codes(self, neighbours: NDArray[np.uint32]) -> LvqCodes:
+        """Codes of the rows for a search by squared Euclidean distance.
+
+        Of 8 bits where 4 would err by too much of the distance to the nearest rows (decision 0026).
+
+        Args:
+            neighbours: uint32 [m, degree], lists of the first m <= n rows, nearest first.
+        """
+        codes = LvqCodes.empty(self.count, self.dimensions, 8 if self._blurred(neighbours) else 4, 64)
         for start in range(0, self.count, SLICE_ROWS):
-            rows = self.rows.decode(slice(start, start + SLICE_ROWS), self.dimensions)
-            codes.encode(start, rows, np.einsum("ij,ij->i", rows, rows), self.pool)
+            codes.encode(
+                start, self.rows.decode(slice(start, start + SLICE_ROWS), self.dimensions), None, self.pool
+            )
         return codes
+
+    def _blurred(self, neighbours: NDArray[np.uint32]) -> bool:
+        rng = np.random.default_rng(self.context.seed)
+        picked = np.sort(rng.choice(len(neighbours), min(len(neighbours), _PROBES), replace=False))
+        rows = self.rows.decode(picked, self.dimensions)
+        codes = LvqCodes.empty(len(rows), self.dimensions, 4, 64)
+        codes.encode(0, rows)
+        lists = neighbours[picked, :_NEAREST]
+        linked = lists != _native.NO_NEIGHBOUR
+        near = self.rows.decode(lists[linked].astype(np.int64), self.dimensions)
+        distances = np.square(near - rows[np.nonzero(linked)[0]]).sum(axis=1)
+        error = np.square(codes.decode() - rows).sum(axis=1).mean()
+        return bool(len(distances) and error > BLURRED_MOST * np.median(distances) > 0)
 
     def searched(
         self,
@@ -93,6 +117,21 @@ class Linking:
                 self.cancel,
             )
         return lists
+
+    def unmet(
+        self,
+        neighbours: NDArray[np.uint32],
+        entries: NDArray[np.uint32],
+        codes: LvqCodes,
+        rows: NDArray[np.int64],
+        window: int,
+    ) -> NDArray[np.int64]:
+        """Those of some rows that a search of a graph for themselves does not find."""
+        graph = self._graph(neighbours, entries, codes)
+        queries = self.rows.decode(rows, self.dimensions)
+        found, _, _ = graph.search(queries, window, window, 0, 0, pool=self.pool, cancel=self.cancel)
+        unmet: NDArray[np.int64] = rows[(found != rows[:, None]).all(axis=1)]
+        return unmet
 
     def _graph(
         self, neighbours: NDArray[np.uint32], entries: NDArray[np.uint32], codes: LvqCodes

@@ -14,12 +14,14 @@ from nearfield.engine import _native
 from nearfield.engine.index.protocol import BuildContext
 from nearfield.index_builders.aligned import aligned_zeros
 from nearfield.index_builders.graph.clusters import Clusters
+from nearfield.index_builders.graph.entries import reaching
 from nearfield.index_builders.graph.linking import SLICE_ROWS, Linking
 from nearfield.index_builders.graph.signed_rows import SignedRows
 
 ENTRIES: Final = 128
 _FIRST_DEGREE: Final = 24
-_REFINING_ROUNDS: Final = 2
+_LOST_MOST: Final = (0.03, 0.005)
+"""Of the graph that each of the refining rounds searches, see `reaching`: the first one is rough anyway."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,10 @@ class LinkBuilder:
             self._clusters.neighbours(linking, 0, degree, linking.progress(0.0, 0.3))
         )
         if linking.count > self._candidates:
-            codes = linking.codes()
-            for round_number in range(_REFINING_ROUNDS):
+            codes = linking.codes(neighbours)
+            for round_number, lost_most in enumerate(_LOST_MOST):
                 _native.connect_and_order(neighbours, int(entries[0]))
+                entries = reaching(linking, neighbours, entries, codes, self._candidates, lost_most)
                 progress = linking.progress(0.3 + 0.3 * round_number, 0.3)
                 forward = linking.searched(
                     neighbours, entries, codes, 0, self._degree, self._candidates, progress

@@ -12,16 +12,17 @@ from nearfield.engine import _native
 from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows
 from nearfield.index_builders.encodings.lvq import LvqCodes
 from nearfield.index_builders.graph.codes import LINE_BYTES, code_lines, dimensions_in
+from nearfield.index_builders.graph.linking import BLURRED_MOST
 from nearfield.index_builders.transforms.leanvec import Projection, ProjectionLearner
 
 _ROWS: Final = 20_000
 _PROBES: Final = 256
 _NEAREST: Final = 10
-_BLOCK_PROBES: Final = 32
+_BLOCK_PAIRS: Final = 320
+_NEAR_MOST: Final = 16.0
+"""Times the median of the squared distances to the nearest rows: further ones lie in another cluster."""
 _LOST_MOST: Final = 0.25
 """Of the squared distance to the nearest rows, by projecting (measured: decision 0026)."""
-_BLURRED_MOST: Final = 0.15
-"""Squared error of 4-bit codes, of the squared distance to the nearest rows (decision 0026)."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ class RowSample:
         codes.encode(0, np.ascontiguousarray(probes))
         error = np.square(codes.decode() - probes).sum() / len(probes)
         near = sum(float(np.square(block).sum()) for block in self._differences())
-        near *= projection.scale**2 / max(self._nearest.size, 1)
-        return bool(error > _BLURRED_MOST * near > 0)
+        near *= projection.scale**2 / max(self._pairs.shape[1], 1)
+        return bool(error > BLURRED_MOST * near > 0)
 
     @cached_property
     def _probes(self) -> NDArray[np.int64]:
@@ -92,15 +93,23 @@ class RowSample:
         return np.sort(rng.choice(len(self.rows), min(_PROBES, len(self.rows)), replace=False))
 
     @cached_property
-    def _nearest(self) -> NDArray[np.int64]:
-        """int64 [p, k]: the rows of the sample that are nearest to each probe."""
+    def _neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """int64 [p, k], the rows nearest to each probe, and float32 [p, k], their squared distances."""
         k = min(_NEAREST + 1, len(self.rows))
-        found, _ = _native.flat_search(self.rows[self._probes], self.rows, "l2", k, threads=self.threads)
-        return found[:, 1:]
+        found, distances = _native.flat_search(
+            self.rows[self._probes], self.rows, "l2", k, threads=self.threads
+        )
+        return found[:, 1:], distances[:, 1:]
+
+    @cached_property
+    def _pairs(self) -> NDArray[np.int64]:
+        """int64 [2, m]: probes and their nearest rows, without those of other clusters."""
+        nearest, squares = self._neighbours
+        near = squares <= _NEAR_MOST * np.median(squares)
+        return np.stack([np.repeat(self._probes, nearest.shape[1])[near.ravel()], nearest[near]])
 
     def _differences(self) -> Iterator[NDArray[np.float32]]:
         """float32 [m, D] in blocks: of the probes and the rows nearest to each."""
-        for start in range(0, len(self._probes), _BLOCK_PROBES):
-            part = slice(start, start + _BLOCK_PROBES)
-            block = self.rows[self._nearest[part]] - self.rows[self._probes[part], None]
-            yield block.reshape(-1, self.rows.shape[1])
+        for start in range(0, self._pairs.shape[1], _BLOCK_PAIRS):
+            probes, nearest = self._pairs[:, start : start + _BLOCK_PAIRS]
+            yield self.rows[nearest] - self.rows[probes]
