@@ -19,20 +19,26 @@ constexpr std::uint64_t kExactMantissa = std::uint64_t{1} << 53;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// Whether eight characters, first one lowest, are all digits.
-bool are_digits(std::uint64_t eight) {
-    return ((eight & 0xf0f0f0f0f0f0f0f0u) | (((eight + 0x0606060606060606u) & 0xf0f0f0f0f0f0f0f0u) >> 4)) ==
-           0x3333333333333333u;
+// How many of eight characters, first one lowest, are digits before one is not.
+int leading_digits(std::uint64_t eight) {
+    constexpr std::uint64_t kHigh = 0xf0f0f0f0f0f0f0f0u;
+    constexpr std::uint64_t kZeros = 0x3030303030303030u;
+    // '0' to '9' have a high half of 3, and keep it when 6 is added; carries only reach later characters.
+    const std::uint64_t others =
+        ((eight & kHigh) ^ kZeros) | (((eight + 0x0606060606060606u) & kHigh) ^ kZeros);
+    return others == 0 ? 8 : std::countr_zero(others) / 8;
 }
 
-// The number that eight digits are: neighbours are joined to pairs, pairs to fours, fours to all eight.
-std::uint64_t value_of(std::uint64_t eight) {
-    eight -= 0x3030303030303030u;
+// The number that the first `count` of eight characters are, at least one: they become the last of eight
+// digits, then neighbours are joined to pairs, pairs to fours, fours to all eight.
+std::uint64_t value_of(std::uint64_t eight, int count) {
+    eight = (eight - 0x3030303030303030u) << (64 - 8 * count);
     eight = eight * 10 + (eight >> 8);
     constexpr std::uint64_t kPairs = 0x000000ff000000ffu;
-    return ((eight & kPairs) * (100 + (std::uint64_t{1000000} << 32)) +
-            (eight >> 16 & kPairs) * (1 + (std::uint64_t{10000} << 32))) >>
-           32;
+    return (((eight & kPairs) * (100 + (std::uint64_t{1000000} << 32)) +
+             (eight >> 16 & kPairs) * (1 + (std::uint64_t{10000} << 32))) >>
+            32) &
+           0xffffffffu;
 }
 
 // A decimal number as it is written: mantissa * 10^exponent, unless it has more digits than that holds.
@@ -41,15 +47,26 @@ struct Decimal {
     int exponent = 0;
     int digits = 0;  // at least as many as follow the leading zeros
 
+    // Of fractions, which have many.
     const char* take_digits(const char* p, const char* end) {
         if constexpr (std::endian::native == std::endian::little) {
-            for (std::uint64_t eight; end - p >= 8; p += 8) {
+            constexpr std::uint64_t kScale[] = {1,      10,      100,      1000,     10000,
+                                                100000, 1000000, 10000000, 100000000};
+            for (std::uint64_t eight; end - p >= 8;) {
                 std::memcpy(&eight, p, sizeof(eight));
-                if (!are_digits(eight)) break;
-                mantissa = mantissa * 100000000u + (value_of(eight) & 0xffffffffu);
-                digits += mantissa != 0 ? 8 : 0;
+                const int count = leading_digits(eight);
+                if (count == 0) return p;
+                mantissa = mantissa * kScale[count] + value_of(eight, count);
+                digits += mantissa != 0 ? count : 0;
+                p += count;
+                if (count < 8) return p;
             }
         }
+        return take_few(p, end);
+    }
+
+    // Of integers, which have few: one at a time.
+    const char* take_few(const char* p, const char* end) {
         for (; p < end && is_digit(*p); ++p) {
             mantissa = mantissa * 10 + static_cast<std::uint64_t>(*p - '0');
             digits += mantissa != 0;
@@ -74,7 +91,7 @@ const char* read_exponent(const char* p, const char* end, Decimal& number) {
 const char* read_decimal(const char* p, const char* end, Decimal& number) {
     if (p == end || !is_digit(*p)) return nullptr;
     if (*p == '0' && p + 1 < end && is_digit(p[1])) return nullptr;
-    p = number.take_digits(p, end);
+    p = number.take_few(p, end);
     if (p < end && *p == '.') {
         const char* const first = ++p;
         p = number.take_digits(p, end);
