@@ -116,7 +116,14 @@ class CollectionSearcher:
 
     def _attempt(self, requests: Sequence[SearchRequest]) -> list[list[ScoredPoint]] | None:
         """One attempt; None when rows it met are gone by the time their points are looked up."""
-        pinned, allowed = self._pin({id(each): each for request in requests for each in filters(request)})
+        pinned, allowed = self._pin(
+            {
+                id(each): each
+                for request in requests
+                if request.filter is not None or request.prefetch
+                for each in filters(request)
+            }
+        )
         distances = {name: spec.distance for name, spec in self._parts.schema.vectors.items()}
         threads = self._parts.config.search_threads
 

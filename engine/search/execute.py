@@ -19,7 +19,7 @@ from nearfield.engine.search.scan import scan
 from nearfield.engine.segment import bitmap
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Group:
     """Queries of one shape: one native call answers them all; those of multi-vectors have offsets."""
 

@@ -1,9 +1,8 @@
 """One open collection: its database, segments, writer and field indexes, seen at one and the same moment."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -212,22 +211,30 @@ class CollectionStore:
         with self.writer.publish_lock:
             return read(self.pinned)
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> "_Guard":
         """Remember damage of primary data that a read meets, and report a closed collection as such."""
-        if self.store.closed:
-            raise Unavailable("the collection is closed")
-        try:
-            yield
-        except Corrupted as error:
-            self.damage = self.damage or error
-            raise
+        return _Guard(self)
 
     def live_matches(self, condition: Filter, pinned: SegmentSet) -> RowBitmaps:
         """Rows that satisfy a filter and live in a set; for use inside `read_consistently`."""
         context = PinnedContext(self.store, pinned, self.schema.vectors)
         found = self.field_indexes.evaluate(condition, context)
         return tuple([_living(found.within(each.row_runs, each.count), each) for each in pinned.segments])
+
+
+class _Guard:
+    """Around one read."""
+
+    def __init__(self, parts: CollectionStore) -> None:
+        self._parts = parts
+
+    def __enter__(self) -> None:
+        if self._parts.store.closed:
+            raise Unavailable("the collection is closed")
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Corrupted):
+            self._parts.damage = self._parts.damage or error
 
 
 def _living(words: bitmap.Words, segment: Segment) -> bitmap.Words:

@@ -18,7 +18,7 @@ def require_finite(values: NDArray[np.float32], where: str) -> None:
     Raises:
         InvalidRequest: one is; says which.
     """
-    flat = values.ravel()
+    flat = values if values.ndim == 1 else values.ravel()
     if len(flat) <= _DOT_MAX and math.isfinite(np.vdot(flat, flat)):
         return  # the squares of all add up to something finite, which is quick to find out
     with np.errstate(over="ignore", invalid="ignore"):

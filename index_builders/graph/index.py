@@ -54,12 +54,14 @@ class _Way:
     Args:
         ef: window of a search without a filter.
         reranked: candidates that it re-ranks with the secondary codes, and with full rows.
+        scanned_rows: a scan of so many rows would cost as much.
         codes_most: with a filter, up to so many allowed rows the graph is not walked.
         plan: with a filter; `scan_plan` for what a walk gives up.
     """
 
     ef: int
     reranked: tuple[int, int]
+    scanned_rows: float
     codes_most: int
     plan: _native.GraphFilterPlan
     scan_plan: _native.GraphFilterPlan
@@ -162,7 +164,11 @@ class GraphIndex:
         """See VectorIndex: the cheapest plan, a scan of full-precision rows being one of them."""
         asked = k, knob(params, "ef"), target_recall(params)
         way = self._ways.get(asked) or self._way(*asked)
-        return float(allowed) if way is None else self._costs.equivalent_scan_rows(way.ef, k, allowed)
+        if way is None:
+            return float(allowed)
+        if allowed == self.count:
+            return way.scanned_rows
+        return self._costs.equivalent_scan_rows(way.ef, k, allowed)
 
     def default_ef(self, k: int) -> int:
         """The window of a search that asks for none."""
@@ -237,6 +243,7 @@ class GraphIndex:
         return _Way(
             ef=ef,
             reranked=self._reranked(k, ef, ef, _AFTER_WALK),
+            scanned_rows=self._costs.equivalent_scan_rows(ef, k, self.count),
             codes_most=codes_most,
             plan=self._filter_plan(k, ef, rows_most, codes_most),
             scan_plan=self._filter_plan(k, ef, 0, self.count),
