@@ -521,20 +521,18 @@ def link_candidates(vectors: numpy.typing.NDArray[numpy.int8], scales: numpy.typ
         Cancelled: `cancel` was set.
     """
 
-def add_reverse(vectors: numpy.typing.NDArray[numpy.int8], scales: numpy.typing.NDArray[numpy.float32], forward: numpy.typing.NDArray[numpy.uint32], alpha: float, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> numpy.typing.NDArray[numpy.uint32]:
+def add_reverse(vectors: numpy.typing.NDArray[numpy.int8], scales: numpy.typing.NDArray[numpy.float32], neighbours: numpy.typing.NDArray[numpy.uint32], alpha: float, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> None:
     """
-    Join every list with the vectors that point to its owner, and prune what is too long.
+    Join every list with the vectors that point to its owner, and prune what is too long, in place.
 
     Args:
         vectors: int8 [n, d rounded up to 64], zero-padded, C-contiguous.
         scales: float32 [n], of one step of each vector.
-        forward: uint32 [n, degree], padded with NO_NEIGHBOUR.
+        neighbours: uint32 [n, degree], nearest first, padded with NO_NEIGHBOUR, as it will be again; of no use
+            after a cancellation.
         alpha: of the pruning, on squared distances, at least 1.
         pool: whose threads share the work; the result does not depend on them.
         cancel: polled now and then.
-
-    Returns:
-        uint32 [n, degree], nearest first, padded with NO_NEIGHBOUR.
 
     Raises:
         ValueError: a wrong dtype, shape or value; says what was expected and what came.

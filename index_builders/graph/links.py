@@ -95,19 +95,19 @@ class LinkBuilder:
         linking = self._linking
         entries = self._entries()
         degree = self._degree if linking.count <= self._candidates else min(self._degree, _FIRST_DEGREE)
-        neighbours = self._with_reverse(
-            self._clusters.neighbours(linking, 0, degree, linking.progress(0.0, 0.3))
-        )
+        neighbours = self._clusters.neighbours(linking, 0, degree, linking.progress(0.0, 0.3))
+        self._add_reverse(neighbours)
         if linking.count > self._candidates:
             codes = linking.codes(neighbours)
             for round_number, lost_most in enumerate(_LOST_MOST):
                 _native.connect_and_order(neighbours, int(entries[0]))
                 entries = reaching(linking, neighbours, entries, codes, self._candidates, lost_most)
                 progress = linking.progress(0.3 + 0.3 * round_number, 0.3)
-                forward = linking.searched(
+                neighbours = linking.searched(
                     neighbours, entries, codes, 0, self._degree, self._candidates, progress
                 )
-                neighbours = self._with_reverse(forward)
+                self._add_reverse(neighbours)
+            del codes
         return Links.stored(neighbours, entries, self._clusters.order)
 
     def _entries(self) -> NDArray[np.uint32]:
@@ -119,8 +119,8 @@ class LinkBuilder:
         places += rng.choice(self._linking.count, min(self._linking.count, wanted), replace=False).tolist()
         return np.array(list(dict.fromkeys(places)), dtype=np.uint32)
 
-    def _with_reverse(self, forward: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    def _add_reverse(self, neighbours: NDArray[np.uint32]) -> None:
         linking = self._linking
-        return _native.add_reverse(
-            linking.rows.codes, linking.rows.scales, forward, linking.alpha, linking.pool, linking.cancel
+        _native.add_reverse(
+            linking.rows.codes, linking.rows.scales, neighbours, linking.alpha, linking.pool, linking.cancel
         )

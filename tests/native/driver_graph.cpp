@@ -347,13 +347,12 @@ void check_one(std::size_t count, std::size_t dims, std::size_t rounds, Pools& p
 
 void check_cancelling(Pools& pools) {
     const MadeRows rows(700, 8, 1);
-    const Lists lists = linked(rows, nullptr, 0);
+    Lists lists = linked(rows, nullptr, 0);
     const MadeGraph made(rows, lists, Variant::lvq8, Metric::l2);
     CancelFlag cancel;
     cancel.set();
     const graph::Searcher searcher(made.view());
     Answers answers{std::vector<std::int64_t>(rows.count * kK), std::vector<float>(rows.count * kK)};
-    Lists out(lists.size());
     const auto cancelled = [](const auto& work) {
         try {
             work();
@@ -374,8 +373,7 @@ void check_cancelling(Pools& pools) {
               }),
               "a range search is cancelled");
         check(cancelled([&] {
-                  graph::add_reverse(rows.build_rows(), lists.data(), {kDegree, 1.2f}, {pool, &cancel, {}},
-                                     out.data());
+                  graph::add_reverse(rows.build_rows(), {kDegree, 1.2f}, {pool, &cancel, {}}, lists.data());
               }),
               "linking is cancelled");
     }

@@ -122,17 +122,17 @@ std::vector<std::int64_t> searched(const MadeRows& rows, const Lists& lists, std
 Lists linked(const MadeRows& rows, ThreadPool* pool, std::size_t rounds) {
     constexpr std::size_t kCandidates = 32;
     const graph::BuildControl control{pool, nullptr, {}};
-    Lists lists(rows.count * kParams.degree), forward(lists.size()), order(rows.count);
+    Lists lists(rows.count * kParams.degree), order(rows.count);
     graph::link_clusters(rows.build_rows(),
                          {rows.starts.data(), rows.starts.size() - 1, rows.probes.data(), rows.probe_count},
-                         kCandidates, kParams, control, forward.data());
-    graph::add_reverse(rows.build_rows(), forward.data(), kParams, control, lists.data());
+                         kCandidates, kParams, control, lists.data());
+    graph::add_reverse(rows.build_rows(), kParams, control, lists.data());
     for (std::size_t round = 0; round < rounds; ++round) {
         graph::connect_and_order(rows.count, kParams.degree, 0, lists.data(), order.data());
         const std::vector<std::int64_t> found = searched(rows, lists, rows.count, 0, kCandidates, pool);
         graph::link_candidates(rows.build_rows(), 0, rows.count, found.data(), kCandidates, kParams, control,
-                               forward.data());
-        graph::add_reverse(rows.build_rows(), forward.data(), kParams, control, lists.data());
+                               lists.data());
+        graph::add_reverse(rows.build_rows(), kParams, control, lists.data());
     }
     return lists;
 }

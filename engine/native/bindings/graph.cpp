@@ -78,23 +78,20 @@ Raises:
 
 constexpr const char* kAddReverseSignature =
     "def add_reverse(vectors: numpy.typing.NDArray[numpy.int8], scales: "
-    "numpy.typing.NDArray[numpy.float32], forward: numpy.typing.NDArray[numpy.uint32], alpha: float, "
-    "pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> "
-    "numpy.typing.NDArray[numpy.uint32]";
+    "numpy.typing.NDArray[numpy.float32], neighbours: numpy.typing.NDArray[numpy.uint32], alpha: float, "
+    "pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> None";
 
 constexpr const char* kAddReverseDoc =
-    R"(Join every list with the vectors that point to its owner, and prune what is too long.
+    R"(Join every list with the vectors that point to its owner, and prune what is too long, in place.
 
 Args:
     vectors: int8 [n, d rounded up to 64], zero-padded, C-contiguous.
     scales: float32 [n], of one step of each vector.
-    forward: uint32 [n, degree], padded with NO_NEIGHBOUR.
+    neighbours: uint32 [n, degree], nearest first, padded with NO_NEIGHBOUR, as it will be again; of no use
+        after a cancellation.
     alpha: of the pruning, on squared distances, at least 1.
     pool: whose threads share the work; the result does not depend on them.
     cancel: polled now and then.
-
-Returns:
-    uint32 [n, degree], nearest first, padded with NO_NEIGHBOUR.
 
 Raises:
     ValueError: a wrong dtype, shape or value; says what was expected and what came.
@@ -334,18 +331,14 @@ nb::object link_candidates(nb::handle vectors, nb::handle scales, std::int64_t f
     return neighbours;
 }
 
-nb::object add_reverse(nb::handle vectors, nb::handle scales, nb::handle forward, float alpha,
-                       ThreadPool* pool, const CancelFlag* cancel) {
+void add_reverse(nb::handle vectors, nb::handle scales, nb::handle neighbours, float alpha, ThreadPool* pool,
+                 const CancelFlag* cancel) {
     const BuildArrays arrays(vectors, scales);
-    const ArrayView view(forward, "forward");
+    const ArrayView view(neighbours, "neighbours", true);
     if (!view.is(DType::u32, 2) || view.shape(0) != arrays.count()) view.reject("uint32 [n, degree]");
     const graph::BuildParams params = build_params(static_cast<std::int64_t>(view.shape(1)), alpha);
-    nb::object neighbours = empty_array(DType::u32, {arrays.count(), params.degree});
-    const ArrayView out(neighbours, "neighbours", true);
     const nb::gil_scoped_release release;
-    graph::add_reverse(arrays.rows(), view.data<std::uint32_t>(), params, {pool, cancel, {}},
-                       out.mutable_data<std::uint32_t>());
-    return neighbours;
+    graph::add_reverse(arrays.rows(), params, {pool, cancel, {}}, view.mutable_data<std::uint32_t>());
 }
 
 nb::tuple connect_and_order(nb::handle neighbours, std::int64_t entry) {
@@ -376,7 +369,7 @@ void register_graph(nb::module_& module) {
     module.def("link_candidates", &link_candidates, "vectors"_a, "scales"_a, "first"_a, "candidates"_a,
                "degree"_a, "alpha"_a, "pool"_a = nb::none(), "cancel"_a = nb::none(),
                nb::sig(kLinkCandidatesSignature), kLinkCandidatesDoc);
-    module.def("add_reverse", &add_reverse, "vectors"_a, "scales"_a, "forward"_a, "alpha"_a,
+    module.def("add_reverse", &add_reverse, "vectors"_a, "scales"_a, "neighbours"_a, "alpha"_a,
                "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kAddReverseSignature), kAddReverseDoc);
     module.def("connect_and_order", &connect_and_order, "neighbours"_a, "entry"_a, nb::sig(kConnectSignature),
                kConnectDoc);

@@ -213,21 +213,21 @@ void link_candidates(const BuildRows& rows, std::size_t first, std::size_t row_c
     });
 }
 
-void add_reverse(const BuildRows& rows, const std::uint32_t* forward, const BuildParams& params,
-                 const BuildControl& control, std::uint32_t* neighbours) {
+void add_reverse(const BuildRows& rows, const BuildParams& params, const BuildControl& control,
+                 std::uint32_t* neighbours) {
     const Vectors vectors(rows);
     Meter meter(control, rows.count);
-    const ReverseEdges edges = reverse(forward, rows.count, params.degree, rows.count);
+    const ReverseEdges edges = reverse(neighbours, rows.count, params.degree, rows.count);
     for_each_task(control.pool, (rows.count + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
         Pruner pruner(vectors, rows.stride, params);
         CandidateList list(vectors, rows.stride);
         const std::size_t end = std::min(rows.count, (task + 1) * kRowsPerTask);
         for (std::size_t q = task * kRowsPerTask; q < end; ++q) {
-            const std::uint32_t* own = forward + q * params.degree;
+            std::uint32_t* own = neighbours + q * params.degree;
             list.ids().assign(own, std::find(own, own + params.degree, kNoNeighbour));
             list.ids().insert(list.ids().end(), edges.sources.begin() + edges.starts[q],
                               edges.sources.begin() + edges.starts[q + 1]);
-            pruner.prune_if_long(list.measured(q), neighbours + q * params.degree);
+            pruner.prune_if_long(list.measured(q), own);
         }
         meter.add(end - task * kRowsPerTask);
     });

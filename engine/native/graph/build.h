@@ -54,9 +54,9 @@ void link_candidates(const BuildRows& rows, std::size_t first, std::size_t row_c
                      const std::int64_t* candidates, std::size_t candidate_count, const BuildParams& params,
                      const BuildControl& control, std::uint32_t* neighbours);
 
-// Joins the list of each row with the rows that point to it, and prunes what is too long.
-void add_reverse(const BuildRows& rows, const std::uint32_t* forward, const BuildParams& params,
-                 const BuildControl& control, std::uint32_t* neighbours);
+// Joins the list of each row with the rows that point to it, and prunes what is too long, in place.
+void add_reverse(const BuildRows& rows, const BuildParams& params, const BuildControl& control,
+                 std::uint32_t* neighbours);
 
 // Breadth-first order from `entry`: order[i] is the node to be stored at i. Nodes out of reach are first
 // linked from a reachable near neighbour, so every node is reachable afterwards; returns how many had to be.
