@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 Hits = list[ScoredPoint]
 Outcome = Hits | Exception
 
-INLINE_BYTES_MAX: Final = 32 * 2**20
-"""Estimated bytes scanned up to which a batch runs on the event loop's thread: a few milliseconds at most."""
+INLINE_BYTES_MAX: Final = 16 * 2**20
+"""Estimated bytes scanned up to which a batch runs on the event loop's thread: a few milliseconds at most.
+
+Of searches through an index that is 64: handing such a batch over costs more than it takes, while a hundred
+would keep the requests of others waiting.
+"""
 
 
 class _Asked:
