@@ -10,8 +10,10 @@ _DATASETS = (
     "name; or `generated`, which needs no data."
 )
 _PEERS = "Peers, comma-separated: libraries or single indexes, such as faiss,usearch; or `none`."
-_ALL = "Every data set found (in --data-dir first; else `generated`), in all scenarios but the last."
-_SCENARIOS = "What to measure, comma-separated: builds, search, projections, filters, collection-filters."
+_ALL = "Every data set found (in --data-dir first; else `generated`), in all scenarios but the last two."
+_SCENARIOS = (
+    "What to measure, comma-separated: builds, search, projections, filters, churn, collection-filters."
+)
 _FILTERS = "Measure filtered search: of us and the peers, or of the server (with --http)."
 _RESUME = "Leave out what the results folder holds already, and keep built indexes for the next time."
 

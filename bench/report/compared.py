@@ -1,4 +1,4 @@
-"""A few indexes compared on one question: builds in turn, and what a projection learns from."""
+"""A few indexes compared on one question: builds in turn, what a projection learns from, what churn does."""
 
 import statistics
 from collections import defaultdict
@@ -107,3 +107,53 @@ def projected(records: Sequence[Record]) -> list[Projected]:
         for record in records
     ]
     return sorted(found, key=lambda each: (-each.dimensions, each.kind, each.learned_from, each.ef))
+
+
+@dataclass(frozen=True)
+class Churned:
+    """What a collection found after a churn, or an index built anew, in the scenario `churn`.
+
+    Args:
+        index: which of the two.
+        points: that live at any time.
+        replaced: share of them in each round.
+        recall: by `ef`.
+        unfound: points not among those nearest to their own vector that a search with `own_ef` found.
+    """
+
+    index: str
+    points: int
+    rounds: int
+    replaced: float
+    k: int
+    recall: dict[int, float]
+    unfound: int
+    own_ef: int
+
+    @property
+    def about(self) -> str:
+        """What was done, and how points were searched for."""
+        return (
+            f"{self.points:,} points, of which {self.replaced:.0%} were replaced {self.rounds} times; "
+            f"not found: by their own vector, ef {self.own_ef}"
+        )
+
+
+def churned(records: Sequence[Record]) -> list[Churned]:
+    """From records of type `churn`: by index, in the order they were measured in."""
+    grouped: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        grouped[record["index"]].append(record)
+    return [
+        Churned(
+            index,
+            group[0]["points"],
+            group[0]["rounds"],
+            group[0]["replaced"],
+            group[0]["k"],
+            {record["ef"]: record["recall"] for record in group},
+            group[0]["unfound"],
+            group[0]["own_ef"],
+        )
+        for index, group in grouped.items()
+    ]

@@ -14,6 +14,7 @@ from nearfield.bench.adapters import BASELINE
 from nearfield.bench.report import plots
 from nearfield.bench.report.pace import Mode
 from nearfield.bench.report.page_tables import (
+    churned_table,
     costs_table,
     filter_table,
     filtered_table,
@@ -99,6 +100,7 @@ def _section(prefix: str, summary: DatasetSummary) -> str:
         costs_table(summary),
         _headed("Builds in turn", rebuilt_table(summary)),
         _headed("What a projection learns from", projected_table(summary)),
+        _headed("After a churn", churned_table(summary)),
         _headed("Filtered search, libraries", filtered_table(summary)),
         _headed("Over HTTP", http_tables(summary)),
         _headed("Filtered search, collection", filter_table(summary)),

@@ -184,6 +184,19 @@ def projected_table(summary: DatasetSummary) -> str:
     return _table(caption, "index", [f"ef {ef}" for ef in widths], rows)
 
 
+def churned_table(summary: DatasetSummary) -> str:
+    """Recall after a churn, beside an index built anew; empty without."""
+    if not summary.churned:
+        return ""
+    first = summary.churned[0]
+    rows = [
+        _row(each.index, [*(f"{recall:.4f}" for recall in each.recall.values()), str(each.unfound)])
+        for each in summary.churned
+    ]
+    columns = [*(f"ef {ef}" for ef in first.recall), "points not found"]
+    return _table(f"Recall@{first.k}. {first.about}", "index", columns, rows)
+
+
 def filtered_table(summary: DatasetSummary) -> str:
     """Filtered search of libraries: all families in one table, then each; empty without."""
     if not summary.filtered:

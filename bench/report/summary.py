@@ -9,7 +9,15 @@ from typing import Any
 from nearfield.bench.adapters import BASELINE
 from nearfield.bench.frontier import RECALLS, Point, at_recall, geometric_mean
 from nearfield.bench.records import Record, latest_runs
-from nearfield.bench.report.compared import Projected, Rebuilt, build_label, projected, rebuilt
+from nearfield.bench.report.compared import (
+    Churned,
+    Projected,
+    Rebuilt,
+    build_label,
+    churned,
+    projected,
+    rebuilt,
+)
 from nearfield.bench.report.filtered import FilterFamily, filter_family_summaries
 from nearfield.bench.report.pace import Mode, paces
 
@@ -57,6 +65,7 @@ class DatasetSummary:
         paces: slowdown of the machine during each run, by which its speeds were corrected.
         rebuilt: builds that took turns.
         projected: what LeanVec's projection does.
+        churned: what a collection finds whose points were replaced.
         filtered: filtered search of libraries, by family.
         cpu_share: CPU seconds per wall second of one-thread timings (median); below 1 where other processes
             took the cores. None without such timings.
@@ -75,6 +84,7 @@ class DatasetSummary:
     ours: set[str] = field(default_factory=set)
     rebuilt: list[Rebuilt] = field(default_factory=list)
     projected: list[Projected] = field(default_factory=list)
+    churned: list[Churned] = field(default_factory=list)
     imports: list[Record] = field(default_factory=list)
     http: list[Record] = field(default_factory=list)
     filters: list[Record] = field(default_factory=list)
@@ -149,6 +159,7 @@ def _summarise_dataset(records: Sequence[Record]) -> DatasetSummary:
     summary.filtered = filter_family_summaries([r for r in records if r["type"] == "filtered"])
     summary.rebuilt = rebuilt([r for r in records if r["type"] == "rebuild"])
     summary.projected = projected([r for r in records if r["type"] == "projection"])
+    summary.churned = churned([r for r in records if r["type"] == "churn"])
     repeated: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         match record["type"]:

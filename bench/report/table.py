@@ -27,6 +27,7 @@ def print_summaries(console: Console, summaries: Sequence[DatasetSummary]) -> No
             _builds(summary),
             _rebuilt(summary),
             _projected(summary),
+            _churned(summary),
             _filtered(summary),
             _imports(summary),
             _http(summary),
@@ -131,6 +132,17 @@ def _projected(summary: DatasetSummary) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for each in summary.projected:
         table.add_row(each.label, str(each.ef), f"{each.recall:.4f}", rate_text(each.qps))
+    return table
+
+
+def _churned(summary: DatasetSummary) -> Table:
+    table = _table(f"{summary.name}: recall after a churn", "index")
+    for each in summary.churned[:1]:
+        for column in [*(f"ef {ef}" for ef in each.recall), "points not found"]:
+            table.add_column(column, justify="right", no_wrap=True)
+        table.caption = each.about
+    for each in summary.churned:
+        table.add_row(each.index, *(f"{recall:.4f}" for recall in each.recall.values()), str(each.unfound))
     return table
 
 

@@ -10,6 +10,7 @@ from nearfield.bench.job import Job
 from nearfield.bench.libraries import measure_libraries
 from nearfield.bench.payloads import filter_families
 from nearfield.bench.scenarios.builds import measure_builds
+from nearfield.bench.scenarios.churn import measure_churn
 from nearfield.bench.scenarios.filtered_libraries import measure_filtered_libraries
 from nearfield.bench.scenarios.filters import measure_filters
 from nearfield.bench.scenarios.projections import has_training_queries, measure_projections
@@ -39,5 +40,6 @@ SCENARIOS = (
     Scenario("search", measure_libraries, lambda dataset: True),
     Scenario("projections", measure_projections, has_training_queries),
     Scenario("filters", measure_filtered_libraries, _has_filters),
+    Scenario("churn", measure_churn, lambda dataset: True),
     Scenario("collection-filters", measure_filters, _has_filters),
 )

@@ -17,18 +17,16 @@ from nearfield.bench.job import Job
 from nearfield.bench.machine import load_average
 from nearfield.bench.measure import percentiles_ms
 from nearfield.bench.payloads import FILTERS, Payloads, filter_families, filter_quality
+from nearfield.bench.scenarios.embedded import BATCH, SETTLE_LIMIT_S, new_collection
 from nearfield.engine import Database
 from nearfield.engine.collection import Collection
 from nearfield.engine.filter.parse import parse_filter
 from nearfield.engine.point import PointBatch, VectorColumn
 from nearfield.engine.query import SearchRequest
-from nearfield.engine.schema import UNNAMED, CollectionSchema, Datatype, Distance, VectorSpec
+from nearfield.engine.schema import UNNAMED
 
-_DISTANCES = {"l2": Distance.EUCLID, "ip": Distance.DOT, "cosine": Distance.COSINE}
-_BATCH = 5_000
 _QUERIES = 500
 _QUICK_QUERIES = 100
-_SETTLE_LIMIT_S = 1800.0
 
 
 def measure_filters(job: Job, competitors: Sequence[Competitor], reporter: Reporter) -> None:
@@ -72,16 +70,15 @@ def measure_filters(job: Job, competitors: Sequence[Competitor], reporter: Repor
 
 def filled(database: Database, dataset: Dataset, payloads: Payloads, reporter: Reporter) -> Collection:
     """A new collection with the data set's vectors and payloads, indexed."""
-    spec = VectorSpec(dataset.dimensions, _DISTANCES[dataset.metric], Datatype(str(dataset.base.dtype)))
-    collection = database.create_collection("bench", CollectionSchema({UNNAMED: spec}))
-    reporter.stage("import", -(-dataset.count // _BATCH) + 1)
-    for start in range(0, dataset.count, _BATCH):
-        stop = min(start + _BATCH, dataset.count)
+    collection = new_collection(database, dataset)
+    reporter.stage("import", -(-dataset.count // BATCH) + 1)
+    for start in range(0, dataset.count, BATCH):
+        stop = min(start + BATCH, dataset.count)
         values = np.ascontiguousarray(dataset.base[start:stop], np.float32)
         rows = [orjson.dumps(payload) for payload in payloads.rows(start, stop)]
         collection.upsert(PointBatch(range(start, stop), {UNNAMED: VectorColumn(values)}, rows))
         reporter.step(f"{stop:,} points")
-    collection.wait_settled(_SETTLE_LIMIT_S)
+    collection.wait_settled(SETTLE_LIMIT_S)
     reporter.step("indexed")
     return collection
 

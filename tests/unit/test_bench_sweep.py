@@ -323,6 +323,20 @@ def test_builds_take_turns_and_projections_are_compared(tmp_path: Path) -> None:
     assert len(read_records(out / RESULTS)) == len(records)
 
 
+def test_a_churn_is_compared_with_a_new_build(tmp_path: Path) -> None:
+    folder, out = write_set(tmp_path / "tiny-12-ip"), tmp_path / "out"
+    done = CliRunner().invoke(app, [str(folder), "--scenario", "churn", "--peers", "none", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    records = [record for record in read_records(out / RESULTS) if record["type"] == "churn"]
+    rows = len(np.load(folder / "base.npy"))
+    assert {record["points"] for record in records} == {rows // 3}
+    compared = [(record["index"], record["ef"]) for record in records]
+    assert compared == [(index, ef) for index in ("churned", "built anew") for ef in (16, 32, 48, 96)]
+    # So few points are scanned: all of them are found, by the ids that they have after the last round.
+    assert all(record["recall"] == 1.0 and record["unfound"] == 0 for record in records)
+    assert "replaced 10 times" in (out / "report.html").read_text()
+
+
 def test_ours_and_the_baseline_are_timed_together(dataset: Dataset, tmp_path: Path) -> None:
     def oracle(name: str, library: str, builds: int, ours: bool = False) -> Competitor:
         made = _oracle(dataset, name, [], [9], ours=ours)
