@@ -8,16 +8,22 @@ from typing import Any, Final
 class Timer:
     """One callback that is waited for."""
 
-    __slots__ = ("_among", "callback", "when")
+    __slots__ = ("_among", "_callback", "when")
 
     def __init__(self, among: "dict[Timer, None]", when: float, callback: Callable[[], object]) -> None:
         self._among: Final = among
+        self._callback: Final = callback
         self.when: Final = when
-        self.callback: Final = callback
 
     def cancel(self) -> None:
         """Do not call back; nothing if that was done or cancelled before."""
         self._among.pop(self, None)
+
+    def fire(self) -> None:
+        """Call back, unless that was done or cancelled before."""
+        if self in self._among:
+            self.cancel()
+            self._callback()
 
 
 class Timers:
@@ -45,12 +51,11 @@ class Timers:
 
     def _fire(self) -> None:
         now = self._loop.time()
-        for timer in list(self._waiting):
+        for timer in self._waiting:
             if timer.when > now:
                 self._loop.call_at(timer.when, self._fire)
                 return
-            timer.cancel()
-            self._loop.call_soon(timer.callback)
+            self._loop.call_soon(timer.fire)  # what is called first may still cancel another
         self._armed = False
 
 

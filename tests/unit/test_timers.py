@@ -1,6 +1,7 @@
 """Timers that share one timer of the event loop."""
 
 import asyncio
+import time
 from typing import Any, ClassVar
 
 from nearfield.server.timers import LoopOfTimers, Timers
@@ -52,6 +53,25 @@ def test_one_timer_of_the_loop_for_all() -> None:
 
     with asyncio.Runner(loop_factory=Counting) as runner:
         runner.run(run())
+
+
+def test_one_cancelled_by_another_that_is_due_with_it() -> None:
+    async def run() -> list[str]:
+        called: list[str] = []
+        timers = Timers(asyncio.get_running_loop(), _DELAY_S)
+
+        def first() -> None:
+            called.append("first")
+            second.cancel()
+
+        timers.start(first)
+        second = timers.start(lambda: called.append("second"))
+        timers.start(lambda: called.append("third"))
+        time.sleep(2 * _DELAY_S)  # all are due when the loop looks again
+        await asyncio.sleep(_DELAY_S)
+        return called
+
+    assert asyncio.run(run()) == ["first", "third"]
 
 
 def test_an_error_of_one_leaves_the_others() -> None:
