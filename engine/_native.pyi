@@ -554,6 +554,26 @@ def connect_and_order(neighbours: numpy.typing.NDArray[numpy.uint32], entry: int
         ValueError: a wrong dtype, shape or value; says what was expected and what came.
     """
 
+class GraphAdaptiveWindow:
+    """
+    How wide each walk is, by how far the nearest nodes are when the 12 nearest have been expanded.
+
+    exp(bias + the weighted sum of the distances, by codes, of the 1st, 5th and 12th nearest node), these divided
+    by the weight of the query's norms: for l2 1, for inner products with a `query_mean` the query's length.
+
+    Args:
+        least: bound of the width, at least k and 12.
+        most: bound of the width, at least `least`.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    def __init__(self, weights: tuple[float, float, float], bias: float, least: int, most: int) -> None: ...
+
+    def width(self, distances: tuple[float, float, float], weight: float = 1.0) -> int:
+        """The width of a walk that sees these distances by codes."""
+
 class GraphFilterPlan:
     """
     How searches of one k and `ef` with a filter are answered.
@@ -569,12 +589,13 @@ class GraphFilterPlan:
             allowed row.
         agreement_least: see Graph.search.
         in_flight: queries a thread takes turns between.
+        adaptive: see Graph.search; where every row is allowed.
 
     Raises:
         ValueError: a value out of range.
     """
 
-    def __init__(self, k: int, ef: int, rows_most: int, codes_most: int, after_scan: tuple[int, int], after_walk: tuple[int, int], expansions_least: float, expansions_per_row: float, agreement_least: float, in_flight: int = 3) -> None: ...
+    def __init__(self, k: int, ef: int, rows_most: int, codes_most: int, after_scan: tuple[int, int], after_walk: tuple[int, int], expansions_least: float, expansions_per_row: float, agreement_least: float, in_flight: int = 3, adaptive: GraphAdaptiveWindow | None = None) -> None: ...
 
     @staticmethod
     def window(k: int, ef: int, allowed: int, count: int) -> int:
@@ -612,7 +633,7 @@ class Graph:
 
     def __init__(self, neighbours: numpy.typing.NDArray[numpy.uint32], entries: numpy.typing.NDArray[numpy.uint32], row_of: numpy.typing.NDArray[numpy.uint32], primary: numpy.typing.NDArray[numpy.uint8] | None, primary_bits: int, primary_dims: int, primary_stride: int, secondary: numpy.typing.NDArray[numpy.uint8] | None, secondary_bits: int, secondary_stride: int, secondary_is_residual: bool, rows: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.float16] | numpy.typing.NDArray[numpy.uint8] | None, row_scale: numpy.typing.NDArray[numpy.float32] | None, metric: str, mean: numpy.typing.NDArray[numpy.float32], scale: float, projection: numpy.typing.NDArray[numpy.int8] | None, projection_sums: numpy.typing.NDArray[numpy.int32] | None, projection_scales: numpy.typing.NDArray[numpy.float32] | None, query_mean: numpy.typing.NDArray[numpy.float32] | None = None) -> None: ...
 
-    def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, rerank_secondary: int, rerank_exact: int, in_flight: int = 3, scan: bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, expansions_most: int = 9223372036854775807, agreement_least: float = 0.0, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int, int]]:
+    def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, rerank_secondary: int, rerank_exact: int, in_flight: int = 3, scan: bool = False, allow: numpy.typing.NDArray[numpy.uint64] | None = None, expansions_most: int = 9223372036854775807, agreement_least: float = 0.0, adaptive: GraphAdaptiveWindow | None = None, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int, int]]:
         """
         The k nearest rows the graph leads to.
 
@@ -629,6 +650,7 @@ class Graph:
             expansions_most: with `allow`, a query that would expand so many nodes gets no answer.
             agreement_least: nor does one if the distances of its candidates correlate less with those that a
                 re-ranking finds.
+            adaptive: without `allow`, by what an `ef` of at least 12 is replaced for each query.
             pool: whose threads share the queries.
             cancel: polled once per 64 queries.
 

@@ -16,8 +16,9 @@ from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.encodings.lvq import LvqEncoding
 from nearfield.index_builders.files import open_header
 from nearfield.index_builders.graph import maps
+from nearfield.index_builders.graph.adaptive_window import AdaptiveWindow
 from nearfield.index_builders.graph.arrays import STEERING_FILES, GraphArrays
-from nearfield.index_builders.graph.calibration import calibrate
+from nearfield.index_builders.graph.calibration import adaptive_window, calibrate
 from nearfield.index_builders.graph.change import Change
 from nearfield.index_builders.graph.closing import close
 from nearfield.index_builders.graph.codes import StagePlan, code_lines, dimensions_in
@@ -175,7 +176,8 @@ class GraphBuilder:
             primary=change.spliced(arrays.primary, primary, links.order),
             secondary=secondary,
         )
-        return self._finished(GraphIndex(self.kind, base, changed, points, params), base, params, context)
+        index = GraphIndex(self.kind, base, changed, points, params, adaptive=previous.adaptive)
+        return self._finished(index, base, params, context)
 
     def open(self, directory: Path, rows: Rows, metric: str, params: Mapping[str, Any]) -> GraphIndex:
         """See IndexBuilder.open."""
@@ -206,15 +208,17 @@ class GraphBuilder:
         base = BaseRows.open(directory, rows, metric, facts, checks)
         points = GraphPoints.open(directory / POINTS_NAME) if facts["has_points"] else None
         arrays = None if facts["arrays"] is None else GraphArrays.open(directory, facts["arrays"])
-        calibration = facts.get("calibration")
+        calibration, adaptive = facts.get("calibration"), facts.get("adaptive")
         return GraphIndex(
             self.kind, base, arrays, points, params,
             None if calibration is None else Calibration.from_json(calibration),
+            None if adaptive is None else AdaptiveWindow.from_json(adaptive),
         )  # fmt: skip
 
     def _finished(
         self, index: GraphIndex, base: BaseRows, params: Mapping[str, Any], context: BuildContext
     ) -> GraphIndex:
+        index = index.adapted(adaptive_window(index, base, context))
         if params["calibrate"]:
             index = index.calibrated(calibrate(index, base, context))
         close(index, base, context)

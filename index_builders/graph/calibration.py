@@ -1,4 +1,4 @@
-"""Measures what recall a built graph gives at each `ef`, on queries that are answered exactly as well."""
+"""What searches of a built graph tell: how wide to walk for hard queries, and the recall at each `ef`."""
 
 from typing import Final
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from nearfield.engine.index.calibration import Calibration, K
 from nearfield.engine.index.protocol import BuildContext
 from nearfield.index_builders.base_rows import BaseRows, report
+from nearfield.index_builders.graph.adaptive_window import PROBE, RANKS, AdaptiveWindow
 from nearfield.index_builders.graph.index import CALIBRATED_ROWS_MIN, GraphIndex
 
 _LADDER: Final = (10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024)
@@ -16,6 +17,41 @@ _QUERIES: Final = 300
 _TRAINING_QUERIES_MIN: Final = 100
 _TRUTH_BLOCK: Final = 100
 _MIRROR_EF: Final = 48
+_ADAPTING_QUERIES: Final = 2_000
+_ADAPTING_QUERIES_MIN: Final = 200
+_ADAPTING_BLOCK: Final = 500
+_WIDE_EF: Final = 200
+"""A walk so wide that hardly anything is missed."""
+
+
+def adaptive_window(index: GraphIndex, base: BaseRows, context: BuildContext) -> AdaptiveWindow | None:
+    """How windows should differ between queries; what the index knows already without training queries.
+
+    Asks at most 2,000 of them. The outcome depends on the seed, not on the number of threads.
+
+    Raises:
+        Cancelled: the context was cancelled.
+    """
+    training = context.training_queries
+    if training is None or len(training) < _ADAPTING_QUERIES_MIN or base.count < CALIBRATED_ROWS_MIN:
+        return index.adaptive
+    if not index.weighs_by_length:
+        return None
+    rng = np.random.default_rng(context.seed)
+    picked = np.sort(rng.permutation(len(training))[:_ADAPTING_QUERIES])
+    distances, missed = [], []
+    for start in range(0, len(picked), _ADAPTING_BLOCK):
+        report(context, 1.0)
+        queries = training[picked[start : start + _ADAPTING_BLOCK]]
+        weights = np.ones(len(queries))
+        if base.metric != "l2":
+            weights = np.linalg.norm(base.prepared(queries), axis=1).astype(np.float64)
+            queries, weights = queries[weights > 0], weights[weights > 0]
+        narrow = index.search_points(queries, PROBE, PROBE, context.threads, by_codes=True)
+        wide = index.search_points(queries, K, _WIDE_EF, context.threads)
+        distances.append(narrow.distances[:, RANKS] / weights[:, None])
+        missed.append((wide.rows[:, :, None] != narrow.rows[:, None, :]).all(axis=2).sum(axis=1))
+    return AdaptiveWindow.learn(np.concatenate(distances), np.concatenate(missed).astype(np.float64))
 
 
 def calibrate(index: GraphIndex, base: BaseRows, context: BuildContext) -> Calibration | None:

@@ -18,6 +18,7 @@ from nearfield.engine.thread_pools import shared_pool
 from nearfield.index_builders.base_rows import BaseRows
 from nearfield.index_builders.copies import GraphPoints
 from nearfield.index_builders.files import save_header
+from nearfield.index_builders.graph.adaptive_window import AdaptiveWindow
 from nearfield.index_builders.graph.arrays import GraphArrays
 from nearfield.index_builders.graph.browse import GraphBrowser
 from nearfield.index_builders.graph.costs import Plan, SearchCosts
@@ -53,6 +54,7 @@ class _Way:
 
     Args:
         ef: window of a search without a filter.
+        adaptive: what becomes of it for each query; None: nothing.
         reranked: candidates that it re-ranks with the secondary codes, and with full rows.
         scanned_rows: a scan of so many rows would cost as much.
         codes_most: with a filter, up to so many allowed rows the graph is not walked.
@@ -60,6 +62,7 @@ class _Way:
     """
 
     ef: int
+    adaptive: _native.GraphAdaptiveWindow | None
     reranked: tuple[int, int]
     scanned_rows: float
     codes_most: int
@@ -74,6 +77,7 @@ class GraphIndex:
         points: where equal rows share a node; None: every row has its own.
         params: of the build; `ef` or else `target_recall` are the defaults of a search.
         calibration: recall by `ef`, where it was measured.
+        adaptive: where training queries told how windows should differ between queries.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class GraphIndex:
         points: GraphPoints | None,
         params: Mapping[str, Any],
         calibration: Calibration | None = None,
+        adaptive: AdaptiveWindow | None = None,
     ) -> None:
         self.kind = kind
         self.metric = base.metric
@@ -92,7 +97,7 @@ class GraphIndex:
         self.arrays = arrays
         self._base = base
         self._points = points
-        self._know(calibration)
+        self._know(calibration, adaptive)
         self._params = params
         self._graph = None if arrays is None else native_graph(base, arrays, points)
         self._last_codes_are_fine = arrays is not None and _last_codes_are_fine(arrays)
@@ -180,15 +185,23 @@ class GraphIndex:
         """The search without a filter, but of equal rows that share a node only the first is told.
 
         Args:
-            by_codes: nothing is re-ranked; distances are those of the codes, up to a constant of each query.
+            by_codes: nothing is re-ranked, and every window is `ef`; distances are those of the codes, up to
+                a constant of each query.
         """
         assert self._graph is not None and self.arrays is not None
         window = max(ef, k)
-        secondary, exact = (0, 0) if by_codes else self._reranked(k, window, window, _AFTER_WALK)
+        secondary, exact = (0, 0) if by_codes else self._reranked(k, window, _AFTER_WALK)
+        adaptive = None if by_codes else self._adaptive(k, window)
         rows, distances, _ = self._graph.search(
-            self._base.prepared(queries), k, window, secondary, exact, _IN_FLIGHT, pool=shared_pool(threads)
-        )
-        return self._hits(rows, distances)
+            self._base.prepared(queries), k, window, secondary, exact, _IN_FLIGHT,
+            adaptive=adaptive, pool=shared_pool(threads),
+        )  # fmt: skip
+        return Hits(rows, distances) if by_codes else self._hits(rows, distances)
+
+    @property
+    def weighs_by_length(self) -> bool:
+        """Whether distances by codes over the weight of norms are those of a query of unit length."""
+        return self.metric == "l2" or (self.arrays is not None and self.arrays.query_mean is not None)
 
     @property
     def points(self) -> GraphPoints | None:
@@ -216,16 +229,25 @@ class GraphIndex:
             files += self.arrays.save(directory)
         if self.calibration is not None:
             facts["calibration"] = self.calibration.to_json()
+        if self.adaptive is not None:
+            facts["adaptive"] = self.adaptive.to_json()
         return [*files, save_header(directory, self.kind, FORMAT_VERSION, facts, files)]
 
     def calibrated(self, calibration: Calibration | None) -> Self:
         """The same index that knows its recall."""
         index = copy(self)
-        index._know(calibration)
+        index._know(calibration, self.adaptive)
         return index
 
-    def _know(self, calibration: Calibration | None) -> None:
+    def adapted(self, adaptive: AdaptiveWindow | None) -> Self:
+        """The same index with other windows."""
+        index = copy(self)
+        index._know(self.calibration, adaptive)
+        return index
+
+    def _know(self, calibration: Calibration | None, adaptive: AdaptiveWindow | None) -> None:
         self.calibration = calibration
+        self.adaptive = adaptive
         self._ways: dict[tuple[int, int | None, float | None], _Way] = {}
 
     def _way(self, k: int, ef: int | None, target: float | None) -> _Way | None:
@@ -242,7 +264,8 @@ class GraphIndex:
         rows_most, codes_most = self._costs.scanned_most(ef, k)
         return _Way(
             ef=ef,
-            reranked=self._reranked(k, ef, ef, _AFTER_WALK),
+            adaptive=self._adaptive(k, ef),
+            reranked=self._reranked(k, ef, _AFTER_WALK),
             scanned_rows=self._costs.equivalent_scan_rows(ef, k, self.count),
             codes_most=codes_most,
             plan=self._filter_plan(k, ef, rows_most, codes_most),
@@ -250,15 +273,17 @@ class GraphIndex:
         )
 
     def _filter_plan(self, k: int, ef: int, rows_most: int, codes_most: int) -> _native.GraphFilterPlan:
-        after_scan, after_walk = (
-            self._reranked(k, ef, self.count, share) for share in (_AFTER_SCAN, _AFTER_WALK)
-        )
+        after_scan, after_walk = (self._reranked(k, ef, share) for share in (_AFTER_SCAN, _AFTER_WALK))
         return _native.GraphFilterPlan(
             k, ef, rows_most, codes_most, after_scan, after_walk,
             SearchCosts.EXPANSIONS_LEAST, SearchCosts.EXPANSIONS_PER_ROW, _AGREEMENT_LEAST, _IN_FLIGHT,
+            self._adaptive(k, ef),
         )  # fmt: skip
 
-    def _reranked(self, k: int, ef: int, most: int, share: float) -> tuple[int, int]:
+    def _adaptive(self, k: int, ef: int) -> _native.GraphAdaptiveWindow | None:
+        return None if self.adaptive is None else self.adaptive.native(k, ef)
+
+    def _reranked(self, k: int, ef: int, share: float) -> tuple[int, int]:
         """At most how many candidates are re-ranked with the secondary codes, and with full rows.
 
         A larger `ef` promises more recall, which the errors of the codes must not spoil. Coarse codes leave
@@ -272,9 +297,9 @@ class GraphIndex:
         secondary = (4 if ef <= 6 * wanted else 6) * wanted
         if not self._last_codes_are_fine:
             exact = math.ceil(1.5 * wanted + (share + self.arrays.residue) * ef)
-            return min(most, secondary), min(most, exact)
+            return min(self.count, secondary), min(self.count, exact)
         factor = 1.0 if ef <= 2.5 * wanted else 1.2 if ef <= 6 * wanted else 1.6
-        return min(most, secondary), math.ceil(factor * wanted)
+        return min(self.count, secondary), math.ceil(factor * wanted)
 
     def _scans_for(self, target: float) -> bool:
         """Whether only a scan is sure to find what is asked for, or costs too little to do less."""
@@ -299,7 +324,7 @@ class GraphIndex:
         pool = shared_pool(threads) if len(queries) > 1 else None
         secondary, exact = way.reranked
         rows, distances, (_, _, short) = self._graph.search(
-            prepared, k, way.ef, secondary, exact, _IN_FLIGHT, pool=pool
+            prepared, k, way.ef, secondary, exact, _IN_FLIGHT, adaptive=way.adaptive, pool=pool
         )
         if self._base.checks is not None:
             if short:  # every node can be reached, unless links are damaged

@@ -172,10 +172,11 @@ void check_searches(const MadeGraph& made, const std::vector<float>& queries, co
     std::vector<std::uint64_t> most(third.size());  // as where some rows were deleted
     for (std::size_t row = 0; row < count; ++row)
         most[row / 64] |= std::uint64_t{row % 20 != 0} << (row % 64);
-    graph::SearchParams narrow = kPlain, scan = kPlain, alone = kPlain;
+    graph::SearchParams narrow = kPlain, scan = kPlain, alone = kPlain, adaptive = kPlain;
     narrow.window = kK + (kPlain.window - kK) / 3;
     scan.scan = true;
     alone.in_flight = 1;
+    adaptive.adaptive = {{0.01f, 0.0f, 0.01f}, 3.7f, 30, 85};
     // Links of Euclidean neighbours lead to largest products almost as well.
     const double walked = made.view().metric == Metric::l2 ? 0.97 : 0.93;
     struct Case {
@@ -185,7 +186,7 @@ void check_searches(const MadeGraph& made, const std::vector<float>& queries, co
         double least;
     };
     for (const Case& each :
-         {Case{"plain", kPlain, nullptr, walked},
+         {Case{"plain", kPlain, nullptr, walked}, Case{"adaptive", adaptive, nullptr, walked - 0.03},
           Case{"a third allowed", narrow, third.data(), walked - 0.01},
           Case{"few allowed", kPlain, few.data(), walked}, Case{"most allowed", kPlain, most.data(), walked},
           Case{"few allowed, scanned", scan, few.data(), 0.97}, Case{"all scanned", scan, nullptr, 0.97}}) {
@@ -198,6 +199,9 @@ void check_searches(const MadeGraph& made, const std::vector<float>& queries, co
     }
     const Answers found = answers_of(searcher, queries, dims, kPlain, nullptr, nullptr);
     check(answers_of(searcher, queries, dims, alone, nullptr, nullptr) == found, what + ": one at a time");
+    check(answers_of(searcher, queries, dims, adaptive, nullptr, nullptr) ==
+              one_by_one(searcher, queries, dims, adaptive, nullptr),
+          what + ": adaptive, the same alone");
     std::vector<Answers> each(3);
     std::vector<std::thread> callers;
     for (Answers& own : each)

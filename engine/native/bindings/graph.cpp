@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string_view.h>
+#include <nanobind/stl/tuple.h>
 
 #include <limits>
 #include <optional>
@@ -156,7 +157,8 @@ constexpr const char* kSearchSignature =
     "def search(self, queries: numpy.typing.NDArray[numpy.float32], k: int, ef: int, "
     "rerank_secondary: int, rerank_exact: int, in_flight: int = 3, scan: bool = False, allow: "
     "numpy.typing.NDArray[numpy.uint64] | None = None, expansions_most: int = 9223372036854775807, "
-    "agreement_least: float = 0.0, pool: ThreadPool | None = None, cancel: CancelFlag | None = None) -> "
+    "agreement_least: float = 0.0, adaptive: GraphAdaptiveWindow | None = None, pool: ThreadPool | None = "
+    "None, cancel: CancelFlag | None = None) -> "
     "tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32], tuple[int, int, int]]";
 
 constexpr const char* kSearchDoc = R"(The k nearest rows the graph leads to.
@@ -174,6 +176,7 @@ Args:
     expansions_most: with `allow`, a query that would expand so many nodes gets no answer.
     agreement_least: nor does one if the distances of its candidates correlate less with those that a
         re-ranking finds.
+    adaptive: without `allow`, by what an `ef` of at least 12 is replaced for each query.
     pool: whose threads share the queries.
     cancel: polled once per 64 queries.
 
@@ -204,7 +207,7 @@ Raises:
 constexpr const char* kPlanSignature =
     "def __init__(self, k: int, ef: int, rows_most: int, codes_most: int, after_scan: tuple[int, int], "
     "after_walk: tuple[int, int], expansions_least: float, expansions_per_row: float, agreement_least: "
-    "float, in_flight: int = 3) -> None";
+    "float, in_flight: int = 3, adaptive: GraphAdaptiveWindow | None = None) -> None";
 
 constexpr const char* kPlanDoc = R"(How searches of one k and `ef` with a filter are answered.
 
@@ -219,6 +222,28 @@ Args:
         allowed row.
     agreement_least: see Graph.search.
     in_flight: queries a thread takes turns between.
+    adaptive: see Graph.search; where every row is allowed.
+
+Raises:
+    ValueError: a value out of range.)";
+
+constexpr const char* kAdaptiveSignature =
+    "def __init__(self, weights: tuple[float, float, float], bias: float, least: int, most: int) -> None";
+
+constexpr const char* kWidthSignature =
+    "def width(self, distances: tuple[float, float, float], weight: float = 1.0) -> int";
+
+constexpr const char* kWidthDoc = "The width of a walk that sees these distances by codes.";
+
+constexpr const char* kAdaptiveDoc =
+    R"(How wide each walk is, by how far the nearest nodes are when the 12 nearest have been expanded.
+
+exp(bias + the weighted sum of the distances, by codes, of the 1st, 5th and 12th nearest node), these divided
+by the weight of the query's norms: for l2 1, for inner products with a `query_mean` the query's length.
+
+Args:
+    least: bound of the width, at least k and 12.
+    most: bound of the width, at least `least`.
 
 Raises:
     ValueError: a value out of range.)";
@@ -242,7 +267,7 @@ graph::RerankCounts rerank_counts(const Pair& counts, const char* name) {
 void make_plan(graph::FilterPlan* place, std::int64_t k, std::int64_t ef, std::int64_t rows_most,
                std::int64_t codes_most, const Pair& after_scan, const Pair& after_walk,
                double expansions_least, double expansions_per_row, float agreement_least,
-               std::int64_t in_flight) {
+               std::int64_t in_flight, const graph::AdaptiveWindow* adaptive) {
     if (!(expansions_least >= 0.0 && expansions_per_row >= 0.0))
         throw nb::value_error("expansions_least, expansions_per_row: expected numbers of at least 0");
     new (place) graph::FilterPlan{checked_size(k, "k", 1),
@@ -254,7 +279,23 @@ void make_plan(graph::FilterPlan* place, std::int64_t k, std::int64_t ef, std::i
                                   expansions_least,
                                   expansions_per_row,
                                   agreement_least,
-                                  checked_size(in_flight, "in_flight", 1)};
+                                  checked_size(in_flight, "in_flight", 1),
+                                  adaptive != nullptr ? *adaptive : graph::AdaptiveWindow{}};
+}
+
+using Weights = std::tuple<float, float, float>;
+
+void make_adaptive(graph::AdaptiveWindow* place, const Weights& weights, float bias, std::int64_t least,
+                   std::int64_t most) {
+    const auto probe = static_cast<std::int64_t>(graph::AdaptiveWindow::kProbe);
+    new (place) graph::AdaptiveWindow{{std::get<0>(weights), std::get<1>(weights), std::get<2>(weights)},
+                                      bias,
+                                      checked_size(least, "least", probe),
+                                      checked_size(most, "most", least)};
+}
+
+std::size_t adaptive_width(const graph::AdaptiveWindow& adaptive, const Weights& distances, float weight) {
+    return adaptive.width({std::get<0>(distances), std::get<1>(distances), std::get<2>(distances)}, weight);
 }
 
 graph::BuildControl build_control(ThreadPool* pool, const CancelFlag* cancel, const nb::object& progress) {
@@ -373,10 +414,14 @@ void register_graph(nb::module_& module) {
                "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kAddReverseSignature), kAddReverseDoc);
     module.def("connect_and_order", &connect_and_order, "neighbours"_a, "entry"_a, nb::sig(kConnectSignature),
                kConnectDoc);
+    nb::class_<graph::AdaptiveWindow>(module, "GraphAdaptiveWindow", kAdaptiveDoc)
+        .def("__init__", &make_adaptive, "weights"_a, "bias"_a, "least"_a, "most"_a,
+             nb::sig(kAdaptiveSignature))
+        .def("width", &adaptive_width, "distances"_a, "weight"_a = 1.0f, nb::sig(kWidthSignature), kWidthDoc);
     nb::class_<graph::FilterPlan>(module, "GraphFilterPlan", kPlanDoc)
         .def("__init__", &make_plan, "k"_a, "ef"_a, "rows_most"_a, "codes_most"_a, "after_scan"_a,
              "after_walk"_a, "expansions_least"_a, "expansions_per_row"_a, "agreement_least"_a,
-             "in_flight"_a = 3, nb::sig(kPlanSignature))
+             "in_flight"_a = 3, "adaptive"_a = nb::none(), nb::sig(kPlanSignature))
         .def_static("window", &allowed_window, "k"_a, "ef"_a, "allowed"_a, "count"_a,
                     nb::sig(kWindowSignature), kWindowDoc);
     nb::class_<Graph>(module, "Graph", kGraphDoc)
@@ -391,7 +436,8 @@ void register_graph(nb::module_& module) {
         .def("search", &Graph::search, "queries"_a, "k"_a, "ef"_a, "rerank_secondary"_a, "rerank_exact"_a,
              "in_flight"_a = 3, "scan"_a = false, "allow"_a = nb::none(),
              "expansions_most"_a = std::numeric_limits<std::int64_t>::max(), "agreement_least"_a = 0.0f,
-             "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kSearchSignature), kSearchDoc)
+             "adaptive"_a = nb::none(), "pool"_a = nb::none(), "cancel"_a = nb::none(),
+             nb::sig(kSearchSignature), kSearchDoc)
         .def("search_filtered", &Graph::search_filtered, "queries"_a, "plan"_a, "allow"_a,
              "pool"_a = nb::none(), "cancel"_a = nb::none(), nb::sig(kFilteredSignature), kFilteredDoc);
 }

@@ -124,7 +124,8 @@ public:
 
     nb::tuple search(nb::handle queries, std::int64_t k, std::int64_t ef, std::int64_t rerank_secondary,
                      std::int64_t rerank_exact, std::int64_t in_flight, bool scan, nb::handle allow,
-                     std::int64_t expansions_most, float agreement_least, ThreadPool* pool,
+                     std::int64_t expansions_most, float agreement_least,
+                     const graph::AdaptiveWindow* adaptive, ThreadPool* pool,
                      const CancelFlag* cancel) const {
         const graph::SearchParams params{checked_size(k, "k", 1),
                                          checked_size(std::max(ef, k), "ef", 1),
@@ -133,7 +134,8 @@ public:
                                          checked_size(in_flight, "in_flight", 1),
                                          scan,
                                          checked_size(expansions_most, "expansions_most", 0),
-                                         agreement_least};
+                                         agreement_least,
+                                         adaptive != nullptr ? *adaptive : graph::AdaptiveWindow{}};
         std::optional<ArrayView> allow_slot;
         const Answers found = answers(queries, allowed_words(allow_slot, allow), params, pool, cancel);
         return nb::make_tuple(found.rows, found.distances,

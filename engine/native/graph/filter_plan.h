@@ -27,6 +27,7 @@ struct FilterPlan {
     double expansions_per_row;
     float agreement_least;
     std::size_t in_flight;
+    AdaptiveWindow adaptive{};  // of a walk where every row is allowed
 
     // How many allowed nodes must be nearer than all that are left before a walk ends. The k nearest of a
     // share s of the nodes are among the k / s nearest of all, and ef - k more of those are expanded, as
@@ -49,7 +50,8 @@ struct FilterPlan {
                 in_flight,
                 scan,
                 static_cast<std::size_t>(expansions),
-                allowed < count ? agreement_least : 0.0f};
+                allowed < count ? agreement_least : 0.0f,
+                scan || allowed < count ? AdaptiveWindow{} : adaptive};
     }
 };
 

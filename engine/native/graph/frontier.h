@@ -23,6 +23,12 @@ public:
     }
     // Keeps no more than `capacity` from now on, at most what `reset` made room for.
     void limit(std::size_t capacity) { frontier_.capacity = capacity; }
+    // The same where it may hold more already: the furthest are forgotten.
+    void resize(std::size_t capacity) {
+        while (frontier_.size > capacity) frontier_.words[--frontier_.size] = kNoWord;
+        frontier_.next = std::min(frontier_.next, frontier_.size);
+        limit(capacity);
+    }
     // Makes room for `count` more, as long as there are no more than `most`.
     void make_room(std::size_t count, std::size_t most) {
         frontier_.capacity =

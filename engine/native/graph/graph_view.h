@@ -6,6 +6,7 @@
 
 #include "core/kernel_table.h"
 #include "encodings/code_layout.h"
+#include "graph/adaptive_window.h"
 
 namespace nearfield::graph {
 
@@ -67,6 +68,7 @@ struct SearchParams {
     // re-ranking found its candidates correlates less with the one it made of them.
     std::size_t expansions_most;
     float agreement_least;
+    AdaptiveWindow adaptive{};  // without a filter, what becomes of `window`
 };
 
 }  // namespace nearfield::graph

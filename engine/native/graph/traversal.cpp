@@ -48,7 +48,8 @@ void Traversal::configure(const SearchParams& params, const std::uint64_t* allow
     params_ = params;
     alone_ = alone;
     allow_ = allow;
-    std::size_t most = std::max({kBeam * graph_.degree, graph_.entry_count, params.window, most_reranked()});
+    std::size_t most = std::max(
+        {kBeam * graph_.degree, graph_.entry_count, params.window, params.adaptive.most, most_reranked()});
     if (params.scan) most = std::max(most, kScanNodes + BitKernels::kSlack);
     grow(scores_, most);
     grow(nodes_, most);
@@ -63,6 +64,7 @@ void Traversal::begin(const PreparedQuery& query, std::int64_t* rows, float* dis
     rows_out_ = rows;
     distances_out_ = distances;
     query_.set(query);
+    weight_ = query.weight;
     reach_ = kEverywhere;
     expanded_ = 0;
     if (params_.scan) {
@@ -96,7 +98,9 @@ void Traversal::enter() {
         matches_.reset(std::max(params_.window, most_reranked()));
         admit_filtered(visited_.from(0), visited_.size(), kStarts);
     } else {
-        nearest_.reset(params_.window);
+        probing_ = params_.adaptive.active();
+        window_ = probing_ ? std::min(AdaptiveWindow::kProbe, params_.window) : params_.window;
+        nearest_.reset(std::max(params_.window, (params_.adaptive.most + 7) / 8 * 8));
         nearest_.limit(std::min(params_.window, kStarts));
         admit(visited_.from(0), visited_.size());
         nearest_.limit(params_.window);
@@ -185,11 +189,10 @@ void Traversal::admit_filtered(const std::uint32_t* nodes, std::size_t count, st
 }
 
 void Traversal::expand_next() {
-    beam_.clear();
-    const std::size_t window = this->window();
-    for (std::uint32_t node; beam_.size() < kBeam && nearest_.expand_next(window, node);) {
-        prefetch_links(node);
-        beam_.push_back(node);
+    fill_beam();
+    if (beam_.empty() && probing_) {
+        settle_window();
+        fill_beam();
     }
     expanded_ += beam_.size();
     // Also where the frontier had room for no more than may be expanded, and has none left.
@@ -200,6 +203,33 @@ void Traversal::expand_next() {
     }
     if (lost) matches_.reset(1);  // what the query looks for is not where it leads
     finish();
+}
+
+void Traversal::fill_beam() {
+    beam_.clear();
+    add_to_beam(window());
+    // Before the window is settled too beams are full: what comes next would be expanded soon anyway.
+    if (probing_ && !beam_.empty()) add_to_beam(params_.window);
+}
+
+void Traversal::add_to_beam(std::size_t window) {
+    for (std::uint32_t node; beam_.size() < kBeam && nearest_.expand_next(window, node);) {
+        prefetch_links(node);
+        beam_.push_back(node);
+    }
+}
+
+void Traversal::settle_window() {
+    probing_ = false;
+    window_ = params_.window;
+    if (nearest_.size() < AdaptiveWindow::kProbe) return;
+    std::array<float, 3> distances;
+    for (std::size_t i = 0; i < distances.size(); ++i)
+        distances[i] = nearest_.distance(AdaptiveWindow::kRanks[i]);
+    window_ = params_.adaptive.width(distances, weight_);
+    // Not less than what will be re-ranked; in whole lines, whose last word tells a merge what to pass over.
+    const std::size_t held = std::max(window_, std::min(params_.window, most_reranked()));
+    nearest_.resize((held + 7) / 8 * 8);
 }
 
 void Traversal::visit(SearchCounts& counts) {

@@ -40,7 +40,7 @@ private:
         prefetch(graph_.neighbours + node * graph_.degree, graph_.degree * sizeof(std::uint32_t));
     }
     // Of the nearest so many nodes each is expanded; with a filter none is kept that is out of reach.
-    std::size_t window() const { return allow_ != nullptr ? nearest_.size() : params_.window; }
+    std::size_t window() const { return allow_ != nullptr ? nearest_.size() : window_; }
     FrontierBuffer& results() { return allow_ != nullptr ? matches_ : nearest_; }
 
     void enter();
@@ -49,6 +49,9 @@ private:
     void admit(const std::uint32_t* nodes, std::size_t count);
     void admit_filtered(const std::uint32_t* nodes, std::size_t count, std::size_t most);
     void expand_next();
+    void fill_beam();
+    void add_to_beam(std::size_t window);
+    void settle_window();
     void visit(SearchCounts& counts);
     void score();
     std::size_t reranked(bool use_secondary) const;
@@ -72,6 +75,9 @@ private:
     FrontierBuffer matches_;  // with a filter: the nearest allowed ones of all it has seen
     FrontierBuffer ranked_;   // what a re-ranking makes of them
     VisitedSet visited_;
+    float weight_ = 1.0f;        // of the query's norms
+    std::size_t window_ = 0;     // without a filter
+    bool probing_ = false;       // window_ is still to be settled
     float reach_ = kEverywhere;  // no node further than this will be expanded
     std::size_t expanded_ = 0;
     std::size_t first_new_ = 0;        // where the visited set holds the neighbours to score
