@@ -1,5 +1,5 @@
 -- Searches for wrk: each thread walks over query bodies made beforehand.
---   wrk -t1 -c8 -d10s --latency -s query.lua http://127.0.0.1:6333 -- COLLECTION BODIES
+--   wrk -t1 -c8 -d10s --latency -s query.lua http://127.0.0.1:6333 -- /collections/COLLECTION/points/query BODIES
 -- BODIES is a file with one JSON body per line.
 
 local requests = {}
@@ -8,7 +8,7 @@ local position = 0
 function init(args)
   for line in io.lines(args[2]) do
     requests[#requests + 1] = wrk.format(
-      "POST", "/collections/" .. args[1] .. "/points/query", { ["content-type"] = "application/json" }, line)
+      "POST", args[1], { ["content-type"] = "application/json" }, line)
   end
 end
 

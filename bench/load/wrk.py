@@ -120,7 +120,7 @@ def measure_queries(
             file.write(orjson.dumps({"query": query, "limit": 10}, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
         file.flush()
         cpu = target.cpu_seconds()
-        seen = run_wrk(target.url, file.name, clients, seconds)
+        seen = run_wrk(target.url, query_path(COLLECTION), file.name, clients, seconds)
     return {
         "measurement": "query",
         "points": points,
@@ -131,8 +131,17 @@ def measure_queries(
     }
 
 
-def run_wrk(url: str, bodies: str, clients: int, seconds: int) -> dict[str, Any]:
+def query_path(collection: str) -> str:
+    """Where a collection is searched."""
+    return f"/collections/{collection}/points/query"
+
+
+def run_wrk(url: str, path: str, bodies: str, clients: int, seconds: int) -> dict[str, Any]:
     """What wrk's script reports at the end.
+
+    Args:
+        path: every request is posted to.
+        bodies: name of a file with one body a line.
 
     Raises:
         FileNotFoundError: wrk is not installed.
@@ -140,7 +149,7 @@ def run_wrk(url: str, bodies: str, clients: int, seconds: int) -> dict[str, Any]
     """
     with resources.as_file(resources.files("nearfield.bench.load") / "query.lua") as script:
         options = ["-t1", f"-c{clients}", f"-d{seconds}s", "--latency", "-s", str(script)]
-        command = ["wrk", *options, url, "--", COLLECTION, bodies]
+        command = ["wrk", *options, url, "--", path, bodies]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return report

@@ -16,7 +16,7 @@ from nearfield.bench.payloads import Payloads
 from nearfield.bench.records import RecordWriter
 from nearfield.server import bulk
 
-_DISTANCES = {"l2": "Euclid", "ip": "Dot", "cosine": "Cosine"}
+DISTANCES = {"l2": "Euclid", "ip": "Dot", "cosine": "Cosine"}
 _BULK_POINTS = 10_000
 _JSON_POINTS = 500
 _JSON_ROWS_MAX = 20_000
@@ -123,7 +123,7 @@ def _create(client: httpx.Client, name: str, dataset: Dataset) -> None:
     client.delete(f"/collections/{name}")
     vectors = {
         "size": dataset.dimensions,
-        "distance": _DISTANCES[dataset.metric],
+        "distance": DISTANCES[dataset.metric],
         "datatype": str(dataset.base.dtype),
     }
     _checked(client.put(f"/collections/{name}", json={"vectors": vectors}))

@@ -1,10 +1,13 @@
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from nearfield.bench.datasets import load_dataset
 from nearfield.bench.load.closed_loop import LoadError, closed_loop, http_request
+from nearfield.bench.load.kinds import BATCH, Search, batch_bodies, single_bodies
 
 
 class _Echo(BaseHTTPRequestHandler):
@@ -62,3 +65,16 @@ def test_failures_are_reported(url: str) -> None:
         closed_loop("http://127.0.0.1:9", [b""], clients=1, seconds=0.05)
     with pytest.raises(LoadError, match="expected an http:// address"):
         closed_loop("https://127.0.0.1", [b""], clients=1, seconds=0.05)
+
+
+def test_bodies_of_searches() -> None:
+    """Batches ask what single requests ask, all of it."""
+    dataset = load_dataset("generated", rows=50, queries=BATCH + 3, truth=False)
+    searches = [Search.parse("auto"), Search.parse("hnsw:36")]
+    assert searches == [("auto", None), ("hnsw", 36)]
+    for search, params in zip(searches, ({}, {"hnsw_ef": 36}), strict=True):
+        single = [json.loads(body) for body in single_bodies(search, dataset)]
+        batches = [json.loads(body)["searches"] for body in batch_bodies(search, dataset)]
+        assert batches == [single[:BATCH], single[BATCH:]] and len(single) == BATCH + 3
+        assert all(body["params"] == params for body in single)
+        assert single[7]["query"] == dataset.queries[7].tolist()
