@@ -112,6 +112,9 @@ class GraphIndex:
     ) -> Hits:
         """See VectorIndex.search; knobs: `ef` or `target_recall` (see `calibration`), `threads`.
 
+        Where training queries told how, hard queries are walked wider than `ef` and easy ones narrower, so
+        that all together take as long.
+
         With a filter the graph is walked, through rows that are not allowed as well, until the nearest
         allowed ones are known as well as without it; where scoring the code rows of all that are allowed
         costs less they are. A query that codes or links lead astray is answered by a scan.
