@@ -33,6 +33,7 @@ class GraphArrays:
             are the query side. Only `extend` needs them.
         residue: share of the rows' squared length that the projection lost when it was learned.
         query_mean, neighbour_share: see `Projection`; the norms of the primary codes were made with them.
+        blur: squared error of the primary codes, as a share of the squared distance between nearest rows.
     """
 
     links: Links
@@ -47,6 +48,7 @@ class GraphArrays:
     secondary_is_residual: bool = False
     query_mean: NDArray[np.float32] | None = None
     neighbour_share: float = NEIGHBOUR_SHARE
+    blur: float = 0.0
 
     def resident_bytes(self) -> int:
         """Bytes of all arrays."""
@@ -64,6 +66,7 @@ class GraphArrays:
             "secondary_is_residual": self.secondary_is_residual,
             "has_query_mean": self.query_mean is not None,
             "neighbour_share": self.neighbour_share,
+            "blur": self.blur,
         }
 
     def save(self, directory: Path) -> list[Path]:
@@ -105,6 +108,7 @@ class GraphArrays:
             secondary_is_residual=facts["secondary_is_residual"],
             query_mean=mapped("query_mean") if facts["has_query_mean"] else None,
             neighbour_share=facts["neighbour_share"],
+            blur=facts.get("blur", 0.0),
         )
 
     def _maps(self) -> dict[str, SignedRows | None]:

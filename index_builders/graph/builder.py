@@ -25,6 +25,7 @@ from nearfield.index_builders.graph.codes import StagePlan, code_lines, dimensio
 from nearfield.index_builders.graph.extend import LinkExtender
 from nearfield.index_builders.graph.index import FORMAT_VERSION, POINTS_NAME, GraphIndex
 from nearfield.index_builders.graph.inversion import Inversion
+from nearfield.index_builders.graph.linking import BLURRED_MOST
 from nearfield.index_builders.graph.links import LinkBuilder
 from nearfield.index_builders.graph.sample import RowSample
 from nearfield.index_builders.graph.signed_rows import SignedRows
@@ -123,6 +124,7 @@ class GraphBuilder:
         plan = StagePlan.of(base.dimensions, params)
         sample = RowSample.draw(base, source, context.seed, context.threads)
         projection, plan = self._projection(base, sample, plan, params, context)
+        blur = sample.blur(projection, plan.primary_bits)
         del sample
         links = LinkBuilder(
             *self._graph_rows(base, source, projection, context),
@@ -138,6 +140,7 @@ class GraphBuilder:
             plan.residual,
             projection.query_mean,
             projection.neighbour_share,
+            blur,
         )
         return self._finished(GraphIndex(self.kind, base, arrays, points, params), base, params, context)
 
@@ -257,7 +260,7 @@ class GraphBuilder:
 
         projection = learned(plan.primary_bits, widest)
         free = params["primary_encoding"] is None and params["reduced_dimensions"] is None
-        if free and plan.primary_bits == 4 and sample.is_blurred_by_four_bits(projection):
+        if free and plan.primary_bits == 4 and sample.blur(projection, 4) > BLURRED_MOST:
             plan = replace(plan, primary_bits=8)
             # No more memory than 4 bits of the widest would take: budgets count on it.
             projection = learned(8, dimensions_in(code_lines(widest, 4), 8))

@@ -16,7 +16,11 @@ _ASSURED_ENOUGH: Final = 0.996
 _QUERIES: Final = 300
 _TRAINING_QUERIES_MIN: Final = 100
 _TRUTH_BLOCK: Final = 100
-_MIRROR_EF: Final = 48
+_MIRROR_EF: Final = 96
+_AROUND: Final = (*range(1, K + 1), 16, 24, 32, 48, 64)
+"""Which of the nearest rows tell what lies around a row."""
+_COPY_MOST: Final = 1 / 16
+"""Of the squared distance to the last of those: what is nearer is a copy that hardly differs."""
 _ADAPTING_QUERIES: Final = 2_000
 _ADAPTING_QUERIES_MIN: Final = 200
 _ADAPTING_BLOCK: Final = 500
@@ -60,7 +64,7 @@ def calibrate(index: GraphIndex, base: BaseRows, context: BuildContext) -> Calib
     Asks 300 of the training queries, if there are at least 100. Otherwise 300 rows, each mirrored at one of
     its ten nearest neighbours: a row itself is much easier than a real query, because the search meets its
     own node, whose links lead to the answer; twice the row less its neighbour is as near to the data as
-    queries are, and harder than most. Decision 0015 has all three compared.
+    queries are, and harder than most. Decision 0015 has all three compared. See `_mirrored` for near copies.
 
     Widths grow until a recall of 0.996 is assured. Equal distances count as found. The outcome depends on
     the seed, not on the number of threads.
@@ -91,11 +95,34 @@ def _sample(index: GraphIndex, base: BaseRows, context: BuildContext) -> tuple[s
         picked = rng.choice(len(training), min(_QUERIES, len(training)), replace=False)
         return "training_queries", np.ascontiguousarray(training[np.sort(picked)])
     picked = np.sort(rng.choice(base.count, min(_QUERIES, base.count), replace=False))
-    rows = base.block(picked)
-    near = index.search(rows, K + 1, {"ef": _MIRROR_EF, "threads": context.threads}).rows
-    # The row itself is mostly the first: it is left out by taking the place after it.
-    column = rng.integers(1, K + 1, len(rows))
-    return "mirrored_rows", 2 * rows - base.block(near[np.arange(len(rows)), column])
+    most = min(_AROUND[-1] + 1, base.count)
+    near = index.search(base.block(picked), most, {"ef": _MIRROR_EF, "threads": context.threads}).rows
+    # The row itself is mostly the first: it is left out by taking the places after it.
+    columns = [column for column in _AROUND if column < most]
+    around = zip(picked, near[:, columns], strict=True)
+    return "mirrored_rows", np.stack([_mirrored(base.block(np.append(*each)), rng) for each in around])
+
+
+def _mirrored(vectors: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A row, vectors[0], mirrored at one of the ten nearest that follow, float32 [d], but not at a near copy.
+
+    Where most of these are copies they would be all the answer, near beside what else there is. Then a third
+    row is mirrored at the middle of the row and another, none of them copies of each other.
+    """
+    squares = np.square(vectors[1:] - vectors[0]).sum(axis=1)
+    copy = _COPY_MOST * squares[-1]
+    mirrors = np.flatnonzero(squares[:K] >= copy)
+    if 2 * len(mirrors) >= min(K, len(squares)):
+        at = vectors[1 + mirrors[int(rng.integers(len(mirrors)))]]
+        return np.asarray(2 * vectors[0] - at, dtype=np.float32)
+    others: list[NDArray[np.float32]] = []
+    for vector in vectors[1:]:
+        if all(np.square(vector - other).sum() >= copy for other in (vectors[0], *others)):
+            others.append(vector)
+    if len(others) < 2:
+        return np.asarray(2 * vectors[0] - vectors[-1], dtype=np.float32)
+    second, third = rng.choice(len(others), 2, replace=False)
+    return np.asarray(vectors[0] + others[second] - others[third], dtype=np.float32)
 
 
 def _worst_true_distances(

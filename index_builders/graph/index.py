@@ -39,12 +39,16 @@ _RERANK_LEAST: Final = 10
 """Re-ranking treats a smaller k like this one."""
 _FEW_DIMENSIONS: Final = 64
 """Full rows of so few cost hardly more than codes, and more of them are read (measured: decision 0026)."""
+_BLUR_MOST: Final = 0.003
+"""Blur of codes beyond which they are not trusted to rank what is near (decision 0026)."""
 _AFTER_WALK: Final = 0.25
 """Share of `ef` that full rows re-rank after coarse codes, beside what the projection lost."""
 _AFTER_SCAN: Final = 0.1
 """The same after a scan of few rows: their nearest lie further apart, and none is missed (decision 0023)."""
 _AGREEMENT_LEAST: Final = 0.5
 """Correlation of the distances by codes with the exact ones, over what is re-ranked (decision 0030)."""
+_HOPELESS: Final = 0.5
+"""Share of the recall asked for that the widest search must reach, else codes tell nothing."""
 _WAYS_KEPT: Final = 256
 
 
@@ -255,7 +259,12 @@ class GraphIndex:
 
     def _way(self, k: int, ef: int | None, target: float | None) -> _Way | None:
         """How such searches are answered, None: by a scan; kept, since most ask for the same few."""
-        if self._graph is None or 2 * k > self.count or (target is not None and self._scans_for(target)):
+        if self._graph is None or 2 * k > self.count:
+            return None
+        wanted = target
+        if ef is None and target is None and self._params["ef"] is None and self.calibration is not None:
+            wanted = self._params["target_recall"]
+        if wanted is not None and self._scans_for(wanted):
             return None
         way = self._searched(k, self._ef(k, ef, target))
         if len(self._ways) >= _WAYS_KEPT:
@@ -306,7 +315,9 @@ class GraphIndex:
 
     def _scans_for(self, target: float) -> bool:
         """Whether only a scan is sure to find what is asked for, or costs too little to do less."""
-        return target == 1.0 or self.count < CALIBRATED_ROWS_MIN
+        if target == 1.0 or self.count < CALIBRATED_ROWS_MIN:
+            return True
+        return self.calibration is not None and not self.calibration.reaches(_HOPELESS * target)
 
     def _ef(self, k: int, ef: int | None, target: float | None) -> int:
         """Raises InvalidRequest where a recall is asked for that was never measured."""
@@ -389,11 +400,13 @@ class GraphIndex:
 def _last_codes_are_fine(arrays: GraphArrays) -> bool:
     """Whether what is read before the full rows has 8 bits of every dimension, or two levels.
 
-    Never for few dimensions: the nearest rows then lie so near each other that 8 bits confuse them.
+    Never for few dimensions, nor in clusters far apart: there 8 bits confuse what lies near each other.
     """
     if len(arrays.mean) <= _FEW_DIMENSIONS:
         return False
     if arrays.secondary_is_residual:
         return True
     last = arrays.primary if arrays.secondary is None else arrays.secondary
+    if last is arrays.primary and arrays.blur > _BLUR_MOST:
+        return False
     return last.bits == 8 and last.dimensions == len(arrays.mean)

@@ -12,7 +12,6 @@ from nearfield.engine import _native
 from nearfield.index_builders.base_rows import BLOCK_ROWS, BaseRows
 from nearfield.index_builders.encodings.lvq import LvqCodes
 from nearfield.index_builders.graph.codes import LINE_BYTES, code_lines, dimensions_in
-from nearfield.index_builders.graph.linking import BLURRED_MOST
 from nearfield.index_builders.transforms.leanvec import Projection, ProjectionLearner
 
 _ROWS: Final = 20_000
@@ -73,19 +72,19 @@ class RowSample:
                 return reduced
         return dimensions
 
-    def is_blurred_by_four_bits(self, projection: Projection) -> bool:
-        """Whether 4-bit codes of the projected rows err by too much of the distance to the nearest rows.
+    def blur(self, projection: Projection, bits: int) -> float:
+        """Squared error of codes of the projected rows, of their squared distance to the nearest rows.
 
         The steps of a code follow the length of its row, which says little where rows lie in clusters far
         from the mean.
         """
         probes = projection.rows_of(self.rows[self._probes] * np.float32(projection.scale))
-        codes = LvqCodes.empty(len(probes), projection.dimensions, 4, LINE_BYTES)
+        codes = LvqCodes.empty(len(probes), projection.dimensions, bits, LINE_BYTES)
         codes.encode(0, np.ascontiguousarray(probes))
         error = np.square(codes.decode() - probes).sum() / len(probes)
         near = sum(float(np.square(block).sum()) for block in self._differences())
         near *= projection.scale**2 / max(self._pairs.shape[1], 1)
-        return bool(error > BLURRED_MOST * near > 0)
+        return float(error / near) if near > 0 else 0.0
 
     @cached_property
     def _probes(self) -> NDArray[np.int64]:

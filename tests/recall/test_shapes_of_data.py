@@ -59,6 +59,14 @@ def blobs_apart() -> Made:
     return rows[:ROWS], rows[ROWS:], "l2"
 
 
+def blobs_very_far_apart() -> Made:
+    """Of 96 dimensions: whole rows in 8 bits, that cannot tell which of a cluster are nearest."""
+    rows, queries, metric = blobs_apart()
+    away = np.random.default_rng(9).standard_normal((1, 96)).astype(np.float32)
+    moved = [np.rint(part[:, 96:97] / 40) * (120 * away) + part[:, :96] for part in (rows, queries)]
+    return moved[0], moved[1], metric
+
+
 def one_direction_for_all() -> Made:
     """A vector added to all that is twice as long as they are."""
     rows, queries = abstracts()
@@ -78,6 +86,7 @@ SHAPES: dict[str, tuple[Callable[[], Made], float]] = {
     "clusters apart": (lambda: clusters_apart(3), 0.97),
     "clusters far apart": (lambda: clusters_apart(30), 0.97),
     "blobs far apart": (blobs_apart, 0.97),
+    "blobs very far apart": (blobs_very_far_apart, 0.9),
     "one direction for all": (one_direction_for_all, 0.97),
     "every row twice": (half_of_them_twice, 0.97),
     "2 dimensions": (lambda: (*digits_along_principal_axes(2), "l2"), 0.97),
@@ -102,6 +111,31 @@ def test_the_default_index_serves_data_of_any_shape(name: str) -> None:
     assert recall(ef=48) >= least
     assert recall() >= 0.95
     assert recall(ef=400) >= 0.995
+
+
+def test_near_copies_do_not_make_a_promise_easy() -> None:
+    """Ten of each row hardly differ: a query is as near to those of one row as to those of the next."""
+    rows, _ = abstracts()
+    rng = np.random.default_rng(10)
+    copies = np.repeat(rows[: ROWS // 10], 10, axis=0)
+    copies += (1e-3 * rng.standard_normal(copies.shape)).astype(np.float32)
+    index = build_index(copies, metric="ip", threads=2)
+    assert index.calibration is not None and index.calibration.width_for(0.97) > 10
+    exact = build_index(copies, metric="ip", kind="flat").search(rows[-QUERIES:], K, threads=2)[1]
+    assert float((index.search(rows[-QUERIES:], K)[1] <= exact[:, -1:]).mean()) >= 0.82
+
+
+def test_what_codes_cannot_tell_is_scanned() -> None:
+    """One column of few values, ten thousand times as large as the others."""
+    rows, queries = abstracts()
+    rng = np.random.default_rng(11)
+    for part in (rows, queries):
+        part[:, 5] = 500 * rng.integers(0, 20, len(part))
+    exact = build_index(rows, metric="l2", kind="flat").search(queries, K, threads=2)[0]
+    index = build_index(rows, metric="l2", threads=2)
+    assert index.calibration is not None and not index.calibration.reaches(0.97)
+    np.testing.assert_array_equal(index.search(queries, K, threads=2)[0], exact)
+    assert (index.search(queries, K, ef=32)[0] != exact).any(), "who gives a width gets that width"
 
 
 def test_an_index_that_changes_still_reaches_every_cluster() -> None:
