@@ -589,7 +589,7 @@ class GraphFilterPlan:
             allowed row.
         agreement_least: see Graph.search.
         in_flight: queries a thread takes turns between.
-        adaptive: see Graph.search; where every row is allowed.
+        adaptive: see Graph.search; where every row is allowed. Where not, windows are 1.2 times as wide.
 
     Raises:
         ValueError: a value out of range.

@@ -121,6 +121,10 @@ def test_an_index_adapts_to_its_training_queries(metric: str, tmp_path: Path) ->
         np.testing.assert_array_equal(one, found[:50])
     assert (asked(index.adapted(None), queries, 10) == asked(index, queries, 10)).all()
     assert (asked(index.adapted(None), queries, 16) != asked(index, queries, 16)).any()
+    # With rows left out the windows of all are wider instead, and find as much.
+    half = bitmap.from_bools(np.arange(ROWS) % 2 == 0)
+    wider, fixed = (each.search_as(Plan.WALK, queries, K, 16, half) for each in (index, index.adapted(None)))
+    assert wider.distances.mean() < fixed.distances.mean()
     index.save(tmp_path)
     builder = leanvec_builder()
     again = builder.open(tmp_path, rows_and_queries()[0], metric, builder.parse_params(PARAMS))

@@ -42,9 +42,13 @@ struct FilterPlan {
     SearchParams params(std::size_t allowed, std::size_t count) const {
         const bool scan = allowed <= codes_most;
         const RerankCounts& rerank = scan ? after_scan : after_walk;
+        // Windows do not adapt where rows are left out, and are to find as much as those that do.
+        const bool adapts = adaptive.active() && allowed < count;
+        const auto walked =
+            adapts ? static_cast<std::size_t>(AdaptiveWindow::kSameFound * static_cast<double>(ef)) : ef;
         const double expansions = expansions_least + expansions_per_row * static_cast<double>(allowed);
         return {k,
-                scan ? std::max({k, rerank.secondary, rerank.exact}) : window(k, ef, allowed, count),
+                scan ? std::max({k, rerank.secondary, rerank.exact}) : window(k, walked, allowed, count),
                 rerank.secondary,
                 rerank.exact,
                 in_flight,
