@@ -124,7 +124,9 @@ def test_an_index_adapts_to_its_training_queries(metric: str, tmp_path: Path) ->
     # With rows left out the windows of all are wider instead, and find as much.
     half = bitmap.from_bools(np.arange(ROWS) % 2 == 0)
     wider, fixed = (each.search_as(Plan.WALK, queries, K, 16, half) for each in (index, index.adapted(None)))
-    assert wider.distances.mean() < fixed.distances.mean()
+    answered = np.isfinite(wider.distances + fixed.distances).all(axis=1)
+    assert answered.mean() > 0.8
+    assert wider.distances[answered].mean() < fixed.distances[answered].mean()
     index.save(tmp_path)
     builder = leanvec_builder()
     again = builder.open(tmp_path, rows_and_queries()[0], metric, builder.parse_params(PARAMS))
