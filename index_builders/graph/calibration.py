@@ -9,7 +9,8 @@ from nearfield.engine.index.calibration import Calibration, K
 from nearfield.engine.index.protocol import BuildContext
 from nearfield.index_builders.base_rows import BaseRows, report
 from nearfield.index_builders.graph.adaptive_window import PROBE, RANKS, AdaptiveWindow
-from nearfield.index_builders.graph.index import CALIBRATED_ROWS_MIN, GraphIndex
+from nearfield.index_builders.graph.index import GraphIndex
+from nearfield.index_builders.graph.ways import CALIBRATED_ROWS_MIN
 
 _LADDER: Final = (10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024)
 _ASSURED_ENOUGH: Final = 0.996
