@@ -48,8 +48,8 @@ struct Candidates {
     }
 
     // Those whose distance is no greater than that of a word with this upper half.
-    unsigned within(std::int32_t key) const {
-        const __m256i beyond = _mm256_cmpgt_epi32(keys, _mm256_set1_epi32(key));
+    unsigned within(__m256i key) const {
+        const __m256i beyond = _mm256_cmpgt_epi32(keys, key);
         return mask & ~static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(beyond)));
     }
 };
@@ -57,12 +57,14 @@ struct Candidates {
 template <std::size_t Blocks>
 void merge_in_registers(Frontier& frontier, const float* distances, const std::uint32_t* nodes,
                         std::size_t count) {
+    const std::size_t kept = frontier.capacity - (Blocks - 1) * kLanes;  // of the last register
+    const __m256i last_key = _mm256_set1_epi32(static_cast<int>(2 * kept - 1));
     __m256i words[Blocks];
     for (std::size_t b = 0; b < Blocks; ++b) words[b] = load(frontier.words + b * kLanes);
     for (std::size_t i = 0; i < count; i += kBatch) {
         const Candidates fresh(distances + i, nodes + i, count - i);
-        for (unsigned nearer = fresh.within(_mm256_extract_epi32(words[Blocks - 1], 7)); nearer != 0;
-             nearer &= nearer - 1) {
+        for (unsigned nearer = fresh.within(_mm256_permutevar8x32_epi32(words[Blocks - 1], last_key));
+             nearer != 0; nearer &= nearer - 1) {
             const __m256i word = _mm256_set1_epi64x(fresh.words[__builtin_ctz(nearer)]);
             __m256i before = top_bits();
             // Every word from the insertion point on becomes the greater of its predecessor and the new word.
@@ -110,8 +112,8 @@ void merge_in_memory(Frontier& frontier, const float* distances, const std::uint
     const std::uint64_t top = std::uint64_t{1} << 63;
     for (std::size_t i = 0; i < count; i += kBatch) {
         const Candidates fresh(distances + i, nodes + i, count - i);
-        for (unsigned nearer = fresh.within(static_cast<std::int32_t>((last ^ top) >> 32)); nearer != 0;
-             nearer &= nearer - 1) {
+        const __m256i key = _mm256_set1_epi32(static_cast<int>((last ^ top) >> 32));
+        for (unsigned nearer = fresh.within(key); nearer != 0; nearer &= nearer - 1) {
             const auto word = static_cast<std::uint64_t>(fresh.words[__builtin_ctz(nearer)]) ^ top;
             if (word < last) insert(frontier, word);
         }

@@ -41,25 +41,21 @@ struct Candidates {
         }
     }
 
-    // Those whose distance is no greater than that of `word`.
-    unsigned within(std::uint64_t word) const {
-        return _mm512_mask_cmple_epu32_mask(mask, keys, _mm512_set1_epi32(static_cast<int>(word >> 32)));
-    }
+    // Those whose distance is no greater than that of a word with this upper half.
+    unsigned within(__m512i key) const { return _mm512_mask_cmple_epu32_mask(mask, keys, key); }
 };
-
-std::uint64_t last_lane(__m512i words) {
-    return static_cast<std::uint64_t>(_mm_extract_epi64(_mm512_extracti64x2_epi64(words, 3), 1));
-}
 
 template <std::size_t Blocks>
 void merge_in_registers(Frontier& frontier, const float* distances, const std::uint32_t* nodes,
                         std::size_t count) {
+    const std::size_t kept = frontier.capacity - (Blocks - 1) * kLanes;  // of the last register
+    const __m512i last_key = _mm512_set1_epi32(static_cast<int>(2 * kept - 1));
     __m512i words[Blocks];
     for (std::size_t b = 0; b < Blocks; ++b) words[b] = _mm512_load_si512(frontier.words + b * kLanes);
     for (std::size_t i = 0; i < count; i += 2 * kLanes) {
         const Candidates fresh(distances + i, nodes + i, count - i);
-        for (unsigned nearer = fresh.within(last_lane(words[Blocks - 1])); nearer != 0;
-             nearer &= nearer - 1) {
+        for (unsigned nearer = fresh.within(_mm512_permutexvar_epi32(last_key, words[Blocks - 1]));
+             nearer != 0; nearer &= nearer - 1) {
             const __m512i word =
                 _mm512_set1_epi64(static_cast<long long>(fresh.words[__builtin_ctz(nearer)]));
             __m512i before = _mm512_setzero_si512();
@@ -71,7 +67,6 @@ void merge_in_registers(Frontier& frontier, const float* distances, const std::u
         }
     }
     frontier.size = frontier.capacity - frontier.size < count ? frontier.capacity : frontier.size + count;
-    const std::size_t kept = frontier.capacity - (Blocks - 1) * kLanes;
     words[Blocks - 1] = _mm512_mask_mov_epi64(_mm512_set1_epi64(-1), static_cast<__mmask8>((1u << kept) - 1u),
                                               words[Blocks - 1]);
     std::size_t next = frontier.size;
@@ -106,8 +101,9 @@ void merge_in_memory(Frontier& frontier, const float* distances, const std::uint
                      std::size_t count) {
     for (std::size_t i = 0; i < count; i += 2 * kLanes) {
         const Candidates fresh(distances + i, nodes + i, count - i);
-        for (unsigned nearer = fresh.within(frontier.words[frontier.capacity - 1]); nearer != 0;
-             nearer &= nearer - 1) {
+        const std::uint64_t last = frontier.words[frontier.capacity - 1];
+        const __m512i key = _mm512_set1_epi32(static_cast<int>(last >> 32));
+        for (unsigned nearer = fresh.within(key); nearer != 0; nearer &= nearer - 1) {
             const std::uint64_t word = fresh.words[__builtin_ctz(nearer)];
             if (word < frontier.words[frontier.capacity - 1]) insert(frontier, word);
         }
