@@ -42,9 +42,9 @@ class RowSample:
 
     @classmethod
     def draw(cls, base: BaseRows, source: NDArray[np.int64], seed: int, threads: int) -> Self:
-        """At most 20,000 of the rows `source`, int64 [n]; beyond 10,000 at most a third, to save memory."""
+        """At most 20,000 of the rows `source`, int64 [n]; beyond 10,000 at most a quarter, to save memory."""
         picked = source
-        most = min(_ROWS, max(len(source) // 3, _ROWS // 2))
+        most = min(_ROWS, max(len(source) // 4, _ROWS // 2))
         if len(source) > most:
             picked = np.sort(np.random.default_rng(seed).choice(source, most, replace=False))
         rows = np.empty((len(picked), base.dimensions), dtype=np.float32)
