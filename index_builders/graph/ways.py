@@ -64,9 +64,7 @@ class SearchWays:
 
     Args:
         arrays: None: all searches scan.
-        params: of the build; `ef` or else `target_recall` are the defaults of a search.
-        calibration: recall by `ef`, where it was measured.
-        adaptive: where training queries told how windows should differ between queries.
+        params, calibration, adaptive: see GraphIndex.
     """
 
     def __init__(
